@@ -1,0 +1,122 @@
+"""One request rate for all processes that share a database file.
+
+The exchange counts what *arrives* in any one second. Requests that leave evenly at 13 a second arrive as at
+most 15 in the worst second when the network delays each by up to 100 ms: a window of one second can hold
+what left within 1.1 s, at most ``floor(13 x 1.1) + 1``. So the pace is 13/15 of the limit, for any limit.
+
+The next free slot stands in one small file, under a lock that is held for microseconds. The known limiters
+were measured first: with SQLite and a file lock ``pyrate-limiter`` starves one of two processes, without the
+lock it exceeds the limit; the others want a server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from whalesync.errors import OutOfTime, StoreError
+
+PACE = 13 / 15
+REBOOT_SECONDS = 90.0  # a slot further ahead than any wait we ask for: the clock started anew
+LONGEST_HOLD = 60.0
+LOCK_PATIENCE = 5.0
+LATE_SECONDS = 0.005
+
+
+class Pace:
+    """Hands out the slots of one rate; threads and processes share it.
+
+    Args:
+        path: the file with the next free slot; made if need be.
+        limit: requests that may arrive in any one second.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limit: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.interval = 1 / (limit * PACE)
+        self._path = path
+        self._clock = clock
+        self._sleep = sleep
+        # One waiter of a process holds one slot at a time, so that processes take turns.
+        self._turn = threading.Lock()
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as exc:
+            raise StoreError(f"cannot use {path} ({exc.strerror}): the folder must be writable") from exc
+
+    def wait(self, until: float) -> None:
+        """Sleep until this caller may send one request.
+
+        Raises:
+            OutOfTime: its slot would come after ``until`` (monotonic seconds); no slot is taken.
+        """
+        with self._turn:
+            slot = self._reserve(until)
+            while (left := slot - self._clock()) > 0:
+                self._sleep(left)
+            late = self._clock() - slot
+            if late > LATE_SECONDS:
+                # Woken late: whoever comes next must keep its distance from when we really send.
+                self._push(self._clock() + self.interval)
+
+    def hold(self, seconds: float) -> None:
+        """After a 429: no process sends for ``seconds`` (at most LONGEST_HOLD)."""
+        self._push(self._clock() + min(max(seconds, 0.0), LONGEST_HOLD))
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._fd)
+
+    def _reserve(self, until: float) -> float:
+        def take(free: float) -> float:
+            slot = max(free, self._clock())
+            if slot > until:
+                raise OutOfTime
+            return slot + self.interval
+
+        return self._update(take) - self.interval
+
+    def _push(self, earliest: float) -> None:
+        self._update(lambda free: max(free, earliest))
+
+    def _update(self, change: Callable[[float], float]) -> float:
+        """Read the next free slot, change it, write it back, all under the lock; returns what was written."""
+        self._lock()
+        try:
+            stored = os.pread(self._fd, 8, 0)
+            free = struct.unpack("<d", stored)[0] if len(stored) == 8 else 0.0
+            if not free <= self._clock() + REBOOT_SECONDS:  # also for a NaN in a damaged file
+                free = 0.0
+            new = change(free)
+            os.pwrite(self._fd, struct.pack("<d", new), 0)
+            return new
+        except OSError as exc:
+            raise StoreError(f"cannot write {self._path} ({exc.strerror})") from exc
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        end = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                # Held for microseconds, unless its holder was stopped: then end in time, with a clear line.
+                if time.monotonic() > end:
+                    raise StoreError(
+                        f"another process has held {self._path} for over {LOCK_PATIENCE:.0f} s: "
+                        "see which with 'fuser', and end it if it hangs"
+                    ) from None
+                time.sleep(0.001)
