@@ -1,0 +1,1 @@
+"""The file: SQL and nothing else. No decision is taken here, and no other room writes SQL."""

@@ -1,0 +1,321 @@
+"""Opening the file, transactions, checkpoints, and SQLite's errors in our words.
+
+WAL with ``synchronous=NORMAL``: always consistent and durable across crashes of the process; a power cut
+may roll back the last commits, which the next run fetches again. Write transactions begin as
+``BEGIN IMMEDIATE``, since a read that turns into a write fails at once whatever the busy timeout.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, NoDatabase, StoreError
+from whalesync.store.locks import FileLock
+
+APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
+SCHEMA_VERSION = 1  # the number of steps in schema.py
+BUSY_SECONDS = 10.0
+BUSY_POLL_SECONDS = 0.002
+
+RESTORE = "restore the last copy made with 'whalesync backup', or name another file with --db"
+
+Params = Sequence[Any] | dict[str, Any]
+
+
+class Database:
+    """One connection. ``path`` is the file; all SQL of the program goes through here."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._translated():
+            return self._connection.execute(sql, params).fetchall()
+
+    def one(self, sql: str, params: Params = ()) -> Any:
+        """The first row of a query, or None."""
+        with self._translated():
+            return self._connection.execute(sql, params).fetchone()
+
+    def value(self, sql: str, params: Params = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.one(sql, params)
+        return None if row is None else row[0]
+
+    def execute(self, sql: str, params: Params = ()) -> int:
+        """Run one writing statement; returns the number of rows it touched."""
+        with self._translated():
+            return self._connection.execute(sql, params).rowcount
+
+    def insert(self, sql: str, params: Params = ()) -> int:
+        """Run one INSERT; returns the id of the new row."""
+        with self._translated():
+            return self._connection.execute(sql, params).lastrowid or 0
+
+    def execute_many(self, sql: str, rows: Iterable[Params]) -> int:
+        """Run one writing statement for many rows; returns how many it touched."""
+        with self._translated():
+            return self._connection.executemany(sql, rows).rowcount
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """A short write transaction: whole or not at all. Never hold it over a network wait.
+
+        Raises:
+            DatabaseBusy: another process kept the write lock for BUSY_SECONDS.
+            StoreError: the disk is full, the file is read-only, ...
+        """
+        try:
+            self._begin()
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                # The first error is the one that counts, so a failing rollback stays silent; closing rolls back.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            raise
+
+    def _begin(self) -> None:
+        """BEGIN IMMEDIATE, asking every few milliseconds.
+
+        SQLite's own waiting asks ever more rarely, up to 0.1 s apart, and so misses the short pauses of a
+        writer that works in batches; it also cannot be interrupted by a signal.
+        """
+        end = time.monotonic() + BUSY_SECONDS
+        self.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self.execute("BEGIN IMMEDIATE")
+                    return
+                except DatabaseBusy:
+                    if time.monotonic() >= end:
+                        raise
+                    time.sleep(BUSY_POLL_SECONDS)
+        finally:
+            self.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """A read transaction: all queries inside see one state of the file."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def fact(self, name: str, default: int | None = None) -> int | None:
+        """A number that the program remembers about the file, such as ``made_at``."""
+        value: int | None = self.value("SELECT value FROM facts WHERE name = ?", (name,))
+        return default if value is None else value
+
+    def remember(self, name: str, value: int) -> None:
+        """Set a fact; inside a write transaction."""
+        self.execute(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def checkpoint(self) -> None:
+        """Move the WAL into the file and empty it, unless another process is at it or reading.
+
+        The only place where checkpoints happen. TRUNCATE holds SQLite's writer lock, and our lock keeps
+        checkpoints apart, so no two connections write and reset the WAL at one moment: that is the rare
+        corruption of SQLite 3.7.0 to 3.51.2 (sqlite.org/wal.html#walresetbug).
+        """
+        with FileLock(self.path, "checkpoint") as lock:
+            if lock.try_acquire():
+                self.execute("PRAGMA busy_timeout = 200")
+                try:
+                    self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                except DatabaseBusy:
+                    pass  # the next run does it
+                finally:
+                    self.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+
+    def wal_bytes(self) -> int:
+        """The size of the WAL beside the file."""
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def close(self) -> None:
+        """Close the connection; what is not committed is rolled back."""
+        with self._translated():
+            self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The bare connection, for libraries that want one (backup, schema steps)."""
+        return self._connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            translate(exc, self.path)
+
+
+def open_database(path: Path) -> Database:
+    """Open the file for work; make it, or bring it up to date, if need be.
+
+    Two processes may do so at once: making and updating happens under a lock.
+
+    Raises:
+        ForeignDatabase: the file is not ours or from a newer version; it was not touched.
+        DamagedDatabase, StoreError: it cannot be read or made.
+    """
+    if _version(path) != SCHEMA_VERSION:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreError(
+                f"cannot make the folder {path.parent} ({exc.strerror}): choose one with --db"
+            ) from exc
+        with FileLock(path, "open") as lock:
+            lock.acquire(patience=30)
+            if _version(path) != SCHEMA_VERSION:
+                _bring_up_to_date(path)
+    return _connect(path)
+
+
+def open_existing(path: Path) -> Database:
+    """Open the file for those who only look; an older file is brought up to date first.
+
+    Raises:
+        NoDatabase: there is none yet.
+        StoreError: as ``open_database``.
+    """
+    if _version(path) == 0:
+        raise NoDatabase(
+            f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it"
+        )
+    database = open_database(path)
+    database.execute("PRAGMA query_only = ON")
+    return database
+
+
+def _connect(path: Path) -> Database:
+    try:
+        # autocommit: transactions are begun by write() and read() alone
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    except sqlite3.Error as exc:
+        translate(exc, path)
+    connection.row_factory = sqlite3.Row
+    database = Database(path, connection)
+    try:
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoint() is the one place
+    except StoreError:
+        connection.close()
+        raise
+    return database
+
+
+def _version(path: Path) -> int:
+    """The schema version in the file's header; 0 for no file or an empty one.
+
+    Read as bytes and not through SQLite, which would leave its traces on a file that is not ours. Our
+    header always stands in the main file: it is written before the file goes over to WAL.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as exc:
+        raise StoreError(f"cannot open the database {path} ({exc.strerror}); {RESTORE}") from exc
+    if size == 0:
+        return 0
+
+    def number(offset: int, length: int = 4) -> int:
+        return int.from_bytes(header[offset : offset + length], "big")
+
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise ForeignDatabase(f"{path} is no SQLite database, or its beginning is damaged; {RESTORE}")
+    version = number(60)
+    if number(68) != APPLICATION_ID:
+        raise ForeignDatabase(f"{path} is the database of another program and was not touched; {RESTORE}")
+    if version > SCHEMA_VERSION:
+        raise ForeignDatabase(
+            f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
+            "not touched: upgrade whalesync"
+        )
+    page_size = number(16, 2) if number(16, 2) != 1 else 65536
+    wal = path.with_name(path.name + "-wal")
+    # With a WAL beside it the file may rightly be shorter than its header says, until the next checkpoint.
+    if size < page_size * number(28) and not (wal.exists() and wal.stat().st_size):
+        raise DamagedDatabase(f"{path} is cut short ({size} of {page_size * number(28)} bytes); {RESTORE}")
+    return version
+
+
+def _bring_up_to_date(path: Path) -> None:
+    from sqlite_utils import Database as SqliteUtils  # slow to load, and needed only here
+
+    from whalesync.store.schema import steps
+
+    database = _connect(path)
+    try:
+        fresh = database.value("PRAGMA user_version") == 0
+        if fresh:
+            # So that cleanup can give pages back to the file system; it takes effect on an empty file only.
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        with database.write():
+            with database._translated():
+                steps.apply(SqliteUtils(database.connection, execute_plugins=False))
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if fresh:
+                database.remember("made_at", int(time.time() * 1000))
+        # After the commit: the header with our mark is then in the main file, not in a WAL.
+        database.value("PRAGMA journal_mode = WAL")
+        if not fresh:
+            database.checkpoint()
+    finally:
+        database.close()
+
+
+def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
+    """Raise what SQLite says in our words; a misuse of SQL is a bug and stays what it is."""
+    code = (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise DatabaseBusy(
+            f"another process has kept {path} locked for over {BUSY_SECONDS:.0f} s: see which with 'fuser', "
+            "and end it if it hangs; the next run catches up"
+        ) from exc
+    if code == sqlite3.SQLITE_FULL:
+        raise StoreError(f"no room left for {path}: free some disk space; the next run catches up") from exc
+    if code == sqlite3.SQLITE_IOERR:
+        raise StoreError(
+            f"the disk failed on {path} ({exc}): look at the disk, its space and limits; nothing that was stored is "
+            "lost, and the next run catches up; if it stays, " + RESTORE
+        ) from exc
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
+        raise StoreError(
+            f"cannot write {path} ({exc}): give this user the right to write the file and its folder, or {RESTORE}"
+        ) from exc
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise DamagedDatabase(f"{path} is damaged ({exc}): {RESTORE}") from exc
+    if code == sqlite3.SQLITE_NOMEM:
+        raise StoreError(f"not enough memory to work on {path}") from exc
+    raise exc
