@@ -1,0 +1,1 @@
+"""What happens, in order: the four jobs, and what they share."""
