@@ -1,0 +1,241 @@
+"""The stand-in exchange as a real HTTP/1.1 server on loopback, with key, limits and rate enforced."""
+
+import json
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from .answers import answer
+from .books import Books, Refused
+from .wire import Record
+
+BASE = "/openapi"
+INVALID_KEY, NO_KEY, TOO_MANY = 11002, 401, 429
+MOST_RECORDED = 100_000
+
+
+@dataclass(slots=True)
+class Request:
+    """A request as it arrived; `arrived` is on the monotonic clock, in seconds."""
+
+    arrived: float
+    path: str  # below the base address: "/market/7"
+    query: dict[str, str]
+    key: str | None = field(repr=False)
+    status: int = 0  # of the answer; stays 0 if there was none that could be called HTTP
+
+
+Fault = Callable[[Request, "Handler"], bool]
+"""Asked before each answer; it may answer itself, in any broken way, and returns True if it did."""
+
+
+class Sandbox:
+    """The exchange of `books`, served from entering the context to leaving it, or by `serve_forever`.
+
+    `key`: the one API key it knows. `rate`: requests answered in any one second, None for no limit; the rest
+    get HTTP 429, with `Retry-After: <retry_after>` unless that is None. `latency`: seconds before an answer.
+    `envelope`: which of the exchange's two wrappings to use. `fault` can be set at any time.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        *,
+        key: str = "sandbox-key",
+        rate: int | None = 15,
+        port: int = 0,
+        latency: float = 0.0,
+        envelope: Literal["errno", "code"] = "errno",
+        retry_after: str | None = "1",
+        fault: Fault | None = None,
+    ) -> None:
+        self.books = books
+        self.key = key
+        self.rate = rate
+        self.latency = latency
+        self.envelope = envelope
+        self.retry_after = retry_after
+        self.fault = fault
+        self.requests: list[Request] = []
+        self.stopping = threading.Event()
+        self._admitted: deque[float] = deque()
+        self._lock = threading.Lock()
+        self._server = _Server(self, port)
+        self._thread = threading.Thread(target=self._serve, name="sandbox", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base address, with the port that was free if none was asked for."""
+        return f"http://127.0.0.1:{self._server.server_port}{BASE}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.close()
+
+    def serve_forever(self) -> None:
+        """Serve in this thread, until an exception such as KeyboardInterrupt ends it."""
+        try:
+            self._serve()
+        finally:
+            self.stopping.set()
+            self._server.close()
+
+    def _serve(self) -> None:
+        self._server.serve_forever(poll_interval=0.02)
+
+    def busiest_second(self) -> int:
+        """The most requests that arrived within any one second, refused ones included."""
+        arrivals = sorted(request.arrived for request in list(self.requests))
+        most = first = 0
+        for last, arrived in enumerate(arrivals):
+            while arrived - arrivals[first] >= 1:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def record(self, request: Request) -> None:
+        with self._lock:
+            self.requests.append(request)
+            if len(self.requests) > MOST_RECORDED:
+                del self.requests[: MOST_RECORDED // 2]
+
+    def admit(self, arrived: float) -> bool:
+        """Whether the rate has room. Refusals take none: haste slows a client and never shuts it out."""
+        if self.rate is None:
+            return True
+        with self._lock:
+            while self._admitted and arrived - self._admitted[0] >= 1:
+                self._admitted.popleft()
+            if len(self._admitted) >= self.rate:
+                return False
+            self._admitted.append(arrived)
+            return True
+
+    def answer(self, request: Request) -> Record | None:
+        """The result for a request whose key is right or, where the exchange allows it, missing."""
+        if request.key is None and request.path.startswith("/trade/"):
+            raise Refused(NO_KEY, "apikey is required")
+        if request.key not in (None, self.key):
+            raise Refused(INVALID_KEY, "Invalid API key")
+        return answer(self.books, request.path, request.query)
+
+    def wrap(self, result: Record | None, number: int = 0, message: str = "") -> bytes:
+        """Put a result or an error number into the envelope."""
+        if self.envelope == "errno":
+            envelope = {"errno": number, "errmsg": message, "result": result}
+        else:
+            envelope = {"code": number, "msg": message or "success", "result": result}
+        return json.dumps(envelope).encode()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection. `send` and `send_raw` are also what faults are made of."""
+
+    server: "_Server"
+    protocol_version = "HTTP/1.1"
+    server_version = "sandbox"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave in one packet
+
+    def do_GET(self) -> None:
+        arrived = time.monotonic()
+        sandbox = self.server.sandbox
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        # A path outside the base address leads nowhere, even if it would name something inside.
+        path = parts.path.removeprefix(BASE) if parts.path.startswith(f"{BASE}/") else f"/..{parts.path}"
+        self.request_seen = Request(arrived, path, query, self.headers["apikey"])
+        sandbox.record(self.request_seen)
+        if not sandbox.admit(arrived):
+            headers = {} if sandbox.retry_after is None else {"Retry-After": sandbox.retry_after}
+            self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), headers)
+            return
+        if sandbox.latency:
+            sandbox.stopping.wait(sandbox.latency)
+        if sandbox.fault and sandbox.fault(self.request_seen, self):
+            return
+        try:
+            self.send(200, sandbox.wrap(sandbox.answer(self.request_seen)))
+        except Refused as refusal:
+            self.send(refusal.status, sandbox.wrap(None, refusal.number, str(refusal)))
+
+    def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send a well-formed answer; `headers` go over the usual ones."""
+        self.request_seen.status = status
+        self.send_response_only(status)
+        usual = {
+            "Date": formatdate(self.server.sandbox.books.clock(), usegmt=True),
+            "Content-Type": "application/json; charset=utf-8",
+            "Content-Length": str(len(body)),
+        }
+        for name, value in {**usual, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def send_raw(self, data: bytes, pause: float = 0.0) -> None:
+        """Send bytes as they are, or one by one `pause` seconds apart; the connection closes afterwards."""
+        self.close_connection = True
+        for start in range(len(data)) if pause else (0,):
+            self.wfile.write(data[start : start + 1] if pause else data)
+            self.wfile.flush()
+            if pause and self.server.sandbox.stopping.wait(pause):
+                return
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay quiet: the requests are recorded in the sandbox."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        self.sandbox = sandbox
+        self.connections: set[socket] = set()
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def server_bind(self) -> None:
+        """Bind without the look-up of our own name, which can take seconds on a host without a network."""
+        super(ThreadingHTTPServer, self).server_bind()
+
+    def get_request(self) -> tuple[socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no error of ours; anything else is a bug and is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    def close(self) -> None:
+        """Close the port and every connection that is still open."""
+        self.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
