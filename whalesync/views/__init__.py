@@ -1,0 +1,1 @@
+"""What people and monitors see. Nothing here writes, decides for a job, or reads the clock: ``now`` is handed in."""
