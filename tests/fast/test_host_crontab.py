@@ -1,0 +1,300 @@
+"""The crontab: what is printed must run under every cron, and what is installed must be understood."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import whalesync
+from whalesync.errors import SettingsError
+from whalesync.host import crontab
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(whalesync.__file__).parent
+
+PROGRAM = """#!/bin/sh
+exec '{python}' -c '
+import json, os, sys
+names = ("WHALESYNC_ENV_FILE", "WHALESYNC_DB", "PATH")
+print(json.dumps([sys.argv[1:], [os.environ.get(name) for name in names]]))' "$@"
+"""
+
+
+def debian(command: str) -> str:
+    """What Debian's cron and cronie do to a command: "\\%" and "\\\\" lose a backslash, a bare "%" ends it."""
+    out, rest = "", iter(command)
+    for sign in rest:
+        if sign == "%":
+            return out
+        following = next(rest, "") if sign == "\\" else ""
+        out += following if following and following in "%\\" else sign + following
+    return out
+
+
+def busybox(command: str) -> str:
+    """What busybox crond does to a command: nothing."""
+    return command
+
+
+def entries(text: str) -> dict[str, str]:
+    """Schedule by command, for every line that is no comment."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {line.split(None, 5)[5]: " ".join(line.split(None, 5)[:5]) for line in lines}
+
+
+def run(command: str) -> list[list[str | None]]:
+    done = subprocess.run(
+        ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "/bin/sh", "-c", command],
+        capture_output=True, text=True, cwd="/", check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    answer: list[list[str | None]] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("dialect", [debian, busybox])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "with space",
+        "it's",
+        'say "hi"',
+        "100%",
+        "%d%%",
+        "$HOME",
+        "`id`",
+        "a;b&c|d",
+        "\\",
+        "a\\\\b",
+        "\\%",
+        "ü~*?",
+    ],
+)
+def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str], name: str) -> None:
+    """Every line starts the program with its settings, under a bare environment, whatever the paths hold."""
+    folder = tmp_path / name
+    folder.mkdir()
+    program = folder / "whalesync"
+    program.write_text(PROGRAM.format(python=sys.executable))
+    program.chmod(0o755)
+    text = crontab.render(str(program), folder / "env", folder / "whale.db")
+    lines = entries(text)
+    settings = [str(folder / "env"), str(folder / "whale.db"), "/usr/bin:/bin"]
+    assert [run(dialect(command)) for command in lines] == [
+        [["sync-markets"], settings],
+        [["sync-whales"], settings],
+        [["compute-stats"], settings],
+        [["cleanup", "--if-due"], settings],
+    ]
+    assert list(lines.values()) == ["*/5 * * * *", "* * * * *", "0 * * * *", "*/15 * * * *"]
+    found = crontab.find_lines(text)
+    assert list(found) == list(crontab.COMMANDS)
+    assert all(crontab.starts(line, [str(program)]) for line in found.values())
+    assert crontab.setting(found["cleanup"], "WHALESYNC_DB") == str(folder / "whale.db")
+
+
+def test_what_is_not_given_is_not_mentioned() -> None:
+    """Without paths the jobs find their own defaults."""
+    assert list(entries(crontab.render(["/x/python", "-m", "whalesync"], None, None))) == [
+        "/x/python -m whalesync sync-markets",
+        "/x/python -m whalesync sync-whales",
+        "/x/python -m whalesync compute-stats",
+        "/x/python -m whalesync cleanup --if-due",
+    ]
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cron works in the home folder, so a path is fixed where the crontab is printed."""
+    monkeypatch.chdir(tmp_path)
+    text = crontab.render("/x/whalesync", Path("env"), Path("whale.db"))
+    assert crontab.setting(crontab.find_lines(text)["cleanup"], "WHALESYNC_DB") == f"{tmp_path}/whale.db"
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\0", "\x1b", "\udcff"])
+def test_paths_that_no_line_can_carry_are_refused(sign: str) -> None:
+    """A line break in a path would start a line of its own."""
+    for paths in (
+        (f"/a{sign}b", None, None),
+        ("/p", Path(f"/a{sign}b"), None),
+        ("/p", None, Path(f"/a{sign}b")),
+    ):
+        with pytest.raises(SettingsError, match="cannot stand in a crontab"):
+            crontab.render(*paths)
+
+
+def test_lines_that_cron_would_cut_are_refused() -> None:
+    """Debian's cron takes commands of 998 bytes."""
+    longest = "/" + "ü" * 488 + "aa"
+    (*_, last) = entries(crontab.render(longest, None, None))
+    assert len(last.encode()) == 998
+    with pytest.raises(SettingsError, match="too long"):
+        crontab.render(longest + "a", None, None)
+
+
+def test_the_example_is_what_the_command_prints() -> None:
+    """crontab.example is the printed crontab, with the paths of a usual host."""
+    printed = crontab.render(
+        "/usr/local/bin/whalesync", Path("/etc/whalesync/env"), Path("/var/lib/whalesync/whalesync.db")
+    )
+    assert (ROOT / "crontab.example").read_text() == printed
+
+
+def test_the_comments_tell_how_to_append() -> None:
+    """Piping into "crontab -" replaces what is there, and the comments say so."""
+    comments = [line for line in crontab.render("/x", None, None).splitlines() if line.startswith("#")]
+    assert any("(crontab -l; whalesync crontab) | crontab -" in line for line in comments)
+    assert any("REPLACES" in line for line in comments)
+    assert all(len(line) <= 120 for line in comments)
+
+
+@pytest.mark.skipif(shutil.which("crontab") is None, reason="no crontab program here")
+def test_the_host_s_cron_accepts_it() -> None:
+    """The crontab program finds no fault with the text (checked, not installed)."""
+    text = crontab.render("/opt/it's 100% $HOME/whalesync", Path("/e"), Path("/d"))
+    done = subprocess.run(["crontab", "-n", "-"], input=text, capture_output=True, text=True, check=False)
+    if "invalid option" in done.stderr:
+        pytest.skip("this crontab program cannot check a file without installing it")
+    assert done.returncode == 0, done.stderr
+
+
+# Reading one
+
+OWN = "*/5 * * * * nice -n 5 /opt/whalesync --db '/srv/a b.db' sync-markets -v >>/var/log/whales 2>&1"
+
+
+def test_lines_written_by_hand_are_found() -> None:
+    """Options, wrappers and redirections around the program do not hide a line."""
+    lines = crontab.find_lines(f"MAILTO=me\n@hourly /opt/whalesync compute-stats\n\t{OWN}\n")
+    assert lines == {"compute-stats": "@hourly /opt/whalesync compute-stats", "sync-markets": "\t" + OWN}
+    assert crontab.starts(OWN, ["/opt/whalesync"])
+    assert list(crontab.find_lines("0 * * * * WHALESYNC_DB=/x.db /opt/ws.pyz cleanup")) == ["cleanup"]
+    assert crontab.setting(OWN, "WHALESYNC_DB") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# * * * * * /opt/whalesync sync-whales",
+        "  #* * * * * /opt/whalesync sync-whales",
+        "* * * * * /opt/other sync-whales",
+        "* * * * * /opt/whalesync status",
+        "* * * * * /opt/whalesync 'sync-whales",
+        "WHALESYNC_DB=/x",
+        "",
+    ],
+)
+def test_other_lines_are_not_taken_for_ours(line: str) -> None:
+    """Comments, other programs, other commands and broken lines start none of our jobs."""
+    assert crontab.find_lines(line) == {}
+
+
+def test_another_copy_of_the_program_is_told_apart() -> None:
+    """A line that starts a program elsewhere does not start this one."""
+    line = "* * * * * /old/venv/bin/python -m whalesync sync-whales"
+    assert crontab.starts(line, ["/old/venv/bin/python", "-m", "whalesync"])
+    assert not crontab.starts(line, ["/new/venv/bin/python", "-m", "whalesync"])
+    assert not crontab.starts("* * * * * /old/whalesync2 sync-whales", ["/old/whalesync"])
+
+
+def test_the_installed_text_is_what_crontab_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's crontab is asked of the crontab program; no crontab and no program are both None."""
+    program = tmp_path / "crontab"
+    program.write_text('#!/bin/sh\n[ "$1" = -l ] && echo "* * * * * x"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert crontab.installed_text() == "* * * * * x\n"
+    program.write_text("#!/bin/sh\necho no crontab for you >&2\nexit 1\n")
+    assert crontab.installed_text() is None
+    program.unlink()
+    assert crontab.installed_text() is None
+
+
+# How this program is started
+
+TELL = "import json; from whalesync.host.crontab import this_program; print(json.dumps(this_program()))"
+
+
+def told(command: list[str], cwd: Path, **environ: str) -> list[str]:
+    done = subprocess.run(
+        command, cwd=cwd, env={"PATH": "/usr/bin:/bin", **environ}, capture_output=True, text=True, check=True
+    )
+    words: list[str] = json.loads(done.stdout)
+    return words
+
+
+def survives_cron(words: list[str]) -> bool:
+    """Whether the same program starts from elsewhere with nothing in the environment, and says the same."""
+    return words[0].startswith("/") and told(words, Path("/")) == words
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of what this_program needs, whose commands all print what it returns."""
+    folder = tmp_path / "source tree"
+    for name in ("__init__.py", "errors.py", "host/__init__.py", "host/crontab.py"):
+        (folder / "whalesync" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE / name, folder / "whalesync" / name)
+    (folder / "whalesync" / "__main__.py").write_text(TELL)
+    return folder
+
+
+def test_a_module_that_is_not_installed_is_found_again(sources: Path) -> None:
+    """Started with -m from a source folder, the crontab says where that folder is."""
+    words = told([sys.executable, "-m", "whalesync"], sources)
+    assert words == ["/usr/bin/env", f"PYTHONPATH={sources}", sys.executable, "-m", "whalesync"]
+    assert survives_cron(words)
+
+
+def test_an_installed_module_needs_its_python_alone(sources: Path, tmp_path: Path) -> None:
+    """Started with -m from site-packages, the Python that has it is enough."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (packages,) = (venv / "lib").glob("python3*/site-packages")
+    shutil.move(sources / "whalesync", packages)
+    words = told([f"{venv}/bin/python", "-m", "whalesync"], tmp_path)
+    assert words == [f"{venv}/bin/python", "-m", "whalesync"]
+    assert survives_cron(words)
+
+
+def test_a_console_script_is_named_by_its_path(sources: Path, tmp_path: Path) -> None:
+    """Started as a script, found through PATH or by a relative path, the script's own path is enough."""
+    script = tmp_path / "bin" / "whalesync"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(sources)!r})\n{TELL}\n")
+    script.chmod(0o755)
+    assert told(["bin/whalesync"], tmp_path) == [str(script)]
+    assert told(["/bin/sh", "-c", "whalesync"], tmp_path, PATH=f"{script.parent}:/usr/bin:/bin") == [
+        str(script)
+    ]
+    assert survives_cron([str(script)])
+
+
+@pytest.mark.parametrize("name", ["whalesync", "whalesync.pyz"])
+def test_a_zipapp_is_started_with_its_python(sources: Path, tmp_path: Path, name: str) -> None:
+    """A zipapp runs with the Python that runs it now: the one it names may not be in cron's PATH."""
+    archive = tmp_path / name
+    with open(archive, "wb") as file:
+        file.write(b"#!/usr/bin/env python3\n")
+        with zipfile.ZipFile(file, "w") as packed:
+            for source in sources.rglob("*.py"):
+                packed.write(source, source.relative_to(sources))
+            packed.writestr("__main__.py", TELL)
+    archive.chmod(0o755)
+    words = told([sys.executable, name], tmp_path)
+    assert words == [sys.executable, str(archive)]
+    assert survives_cron(words)
+
+
+def test_a_python_that_does_not_know_itself_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a path to Python no line can be printed that works."""
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(SettingsError, match="cannot tell which Python"):
+        crontab.this_program()
