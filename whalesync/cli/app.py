@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 from typer import _click as click  # typer's own copy of click; the version is bounded in pyproject.toml
-from typer._click.exceptions import ClickException, NoArgsIsHelpError
+from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 from typer._click.globals import get_current_context
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
@@ -47,7 +47,7 @@ def _shared_options() -> list[click.Parameter]:
             metavar="FILE",
             expose_value=False,
             callback=_remember,
-            help="The SQLite file. [env: WHALESYNC_DB]",
+            help="The SQLite file (or WHALESYNC_DB).",
         ),
         TyperOption(
             param_decls=["api_url", "--api-url"],
@@ -55,7 +55,7 @@ def _shared_options() -> list[click.Parameter]:
             metavar="URL",
             expose_value=False,
             callback=_remember,
-            help="The exchange's base address. [env: WHALESYNC_API_URL]",
+            help="The exchange's base address (or WHALESYNC_API_URL).",
         ),
         TyperOption(
             param_decls=["verbose", "-v", "--verbose"],
@@ -109,6 +109,11 @@ def settings() -> Settings:
     """The settings, with the options of the command line in front."""
     given = options()
     return Settings.load(db=given.db, api_url=given.api_url)
+
+
+def now_ms() -> int:
+    """The wall clock, in milliseconds; read once by each command."""
+    return int(time.time() * 1000)
 
 
 def say_to() -> Callable[[str], None]:
@@ -169,9 +174,8 @@ def run(arguments: Sequence[str]) -> int:
         tell_lines(exc.format_message())
         return 2
     except ClickException as exc:
-        hint = (
-            f"see '{exc.ctx.command_path} --help'" if getattr(exc, "ctx", None) else "see 'whalesync --help'"
-        )
+        context = exc.ctx if isinstance(exc, UsageError) else None
+        hint = f"see '{context.command_path if context else 'whalesync'} --help'"
         tell(f"{name}: {' '.join(exc.format_message().split())} ({hint})")
         return 2
     except AnotherRunActive as exc:

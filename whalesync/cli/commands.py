@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from whalesync import __version__
-from whalesync.cli import jobs
+from whalesync.cli import host, jobs, look, trial, watch
 from whalesync.cli.app import new_app
 
 app = new_app(
@@ -31,4 +31,8 @@ def main(
     """Every trade of the whales you watch on Opinion.Trade, in one SQLite file, kept by cron."""
 
 
-jobs.add_to(app)
+for room in (trial, look):
+    room.add_to(app)
+app.add_typer(watch.app, name="whales", rich_help_panel=look.PANEL)
+for room in (host, jobs):
+    room.add_to(app)

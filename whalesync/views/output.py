@@ -69,12 +69,15 @@ def write_json(document: Any, stream: TextIO) -> None:
     stream.write("\n")
 
 
-def write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, columns: Sequence[str]) -> None:
+def write_csv(
+    rows: Iterable[Mapping[str, Any]], stream: TextIO, columns: Sequence[str], *, header: bool = True
+) -> None:
     """A header and a line for each row (RFC 4180 with LF); text never starts a formula and is made plain."""
     import csv
 
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     writer.writerows([csv_cell(row[column]) for column in columns] for row in rows)
 
 

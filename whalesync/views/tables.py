@@ -45,6 +45,21 @@ def render_activity(
         _say(console, "No trade is stored yet: run 'whalesync sync-whales', or see 'whalesync status'.")
 
 
+def render_news(rows: Sequence[Row], console: Console) -> None:
+    """Trades that have become visible, one line each, as they come."""
+    for row in rows:
+        cells = [
+            text.iso(row["timestamp"]),
+            text.whale_name(row["whale_label"], row["whale_address"]),
+            text.plain(row["action"]),
+            row["outcome"] or text.UNKNOWN,
+            text.money(row["amount"]),
+            text.price(row["price"]),
+            text.plain(row["market_title"]),
+        ]
+        _say(console, "  ".join(cells))
+
+
 def render_markets(rows: Sequence[Row], console: Console, now: int, *, narrowed: bool = False) -> None:
     """The market table. ``narrowed``: by search, category or status."""
     if rows:
