@@ -13,9 +13,13 @@ def main() -> None:
 
         sys.stdout.write(f"whalesync {__version__}\n")
         return
-    from whalesync.cli.app import run
+    try:
+        from whalesync.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while all that is being loaded
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,19 @@ BUY, SELL = "BUY", "SELL"
 
 ACTIVATED = "activated"
 
+DAY_MS = 24 * 3600 * 1000
+
+#: how long after it was made a trade becomes visible to each tier
+TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30_000, "free": 15 * 60_000}
+
+#: what the sync log calls the run of each command
+JOB_TYPES = {
+    "sync-markets": "markets",
+    "sync-whales": "whales",
+    "compute-stats": "stats",
+    "cleanup": "cleanup",
+}
+
 PAGE_SIZE = 20  # the most entries that the exchange gives at once
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from whalesync.cli.app import run
+from whalesync.cli.main import run
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 
 WHALE = "0x" + "ab" * 20

@@ -1,27 +1,23 @@
-"""The application: the options that all commands share, and how a run ends.
-
-Data goes to standard output, all else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage or
-settings, 75 another run of the job is active, 130 and 143 stopped by SIGINT and SIGTERM.
-"""
+"""What all commands share: options, settings, and where words that are no data go (standard error)."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer import _click as click  # typer's own copy of click; the version is bounded in pyproject.toml
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 from typer._click.globals import get_current_context
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from whalesync.errors import AnotherRunActive, Interrupted, WhalesyncError
 from whalesync.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @dataclass
@@ -158,55 +154,3 @@ def tell(words: str) -> None:
     except (OSError, ValueError):
         # Nobody can be told; the exit code still says it. What is buffered must not fail once more at exit.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (stays open until the end)
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code. The one place where errors become words and codes."""
-    from whalesync.cli.commands import app
-
-    verbose = "-v" in arguments or "--verbose" in arguments
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    name = f"whalesync {command}".strip()
-    try:
-        code = typer.main.get_command(app).main(list(arguments), prog_name="whalesync", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except NoArgsIsHelpError as exc:
-        tell_lines(exc.format_message())
-        return 2
-    except ClickException as exc:
-        context = exc.ctx if isinstance(exc, UsageError) else None
-        hint = f"see '{context.command_path if context else 'whalesync'} --help'"
-        tell(f"{name}: {' '.join(exc.format_message().split())} ({hint})")
-        return 2
-    except AnotherRunActive as exc:
-        if verbose or on_terminal():
-            tell(f"{name}: {exc}")
-        return exc.exit_code
-    except WhalesyncError as exc:
-        _trace(verbose)
-        tell(f"{name}: {exc}")
-        return exc.exit_code
-    except Interrupted as exc:
-        return exc.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
-    except MemoryError:
-        tell(f"{name}: not enough memory; the next run catches up")
-        return 1
-    except Exception as exc:  # noqa: BLE001  (a bug: told in one line, whole with -v)
-        _trace(verbose)
-        tell(f"{name}: unexpected {type(exc).__name__}: {exc}; run it with -v to see where, and report it")
-        return 1
-
-
-def tell_lines(words: str) -> None:
-    """Several lines on standard error."""
-    for line in words.splitlines():
-        tell(line)
-
-
-def _trace(verbose: bool) -> None:
-    if verbose:
-        import traceback
-
-        tell_lines(traceback.format_exc())

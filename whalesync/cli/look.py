@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whalesync.cli.app import Command, now_ms, settings, tell
+from whalesync.cli.app import Command, Json, now_ms, settings, tell
 from whalesync.cli.words import complete_whale, find_whale, parse_since
 from whalesync.errors import NoDatabase, SettingsError
 from whalesync.store.database import open_existing
@@ -31,7 +31,6 @@ class Tier(StrEnum):
     PRO_PLUS = "pro-plus"
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="How many, at most.")]
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, settings, tell
-from whalesync.cli.look import Json
+from whalesync.cli.app import Command, Json, new_app, now_ms, settings, tell
 from whalesync.cli.words import complete_whale, did_you_mean, find_whale, parse_address
 from whalesync.errors import NoDatabase, SettingsError
 from whalesync.store import whales

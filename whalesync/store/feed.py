@@ -12,15 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from whalesync.records import BUY, PLATFORM, SELL
+from whalesync.records import BUY, DAY_MS, PLATFORM, SELL, TIER_DELAYS_MS
 from whalesync.store.database import Database
 
 Row = dict[str, Any]
-
-DAY_MS = 86_400_000
-
-# The same delays as in the views of schema.py, which is too heavy to load here.
-TIER_DELAYS_MS = {"free": 15 * 60_000, "pro": 30_000, "pro-plus": 0}
 
 _ISO = "strftime('%Y-%m-%dT%H:%M:%SZ', ({}) / 1000, 'unixepoch')"
 
