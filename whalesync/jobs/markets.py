@@ -55,8 +55,8 @@ class MarketSync:
         self.exchange = exchange
         self.crew = crew
         self.received: set[str] = set()  # ids of all markets
-        self.top_level = 0  # entries of the list, children not counted
-        self.total: int | None = None
+        self.top_level: set[str] = set()  # what tells the entries of the list apart, children not counted
+        self.total: int | None = None  # by the latest page
         self.pages_failed = 0
         self.asked: set[int] = set()
 
@@ -68,11 +68,7 @@ class MarketSync:
             ExchangeChanged: a page held nothing but unreadable records.
             JobFailed: not one page of the list could be read.
         """
-        self.crew.run([self.list_page(1)])
-        if self.total is None:
-            raise JobFailed(next(iter(self.run.errors()), "the time budget ended before the first page"))
-        self.crew.run(self.list_page(number) for number in range(2, self.last_page + 1))
-        self.check_complete()
+        self.read_list()
         self.run.items = len(self.received)
 
         until = self.crew.until
@@ -81,6 +77,21 @@ class MarketSync:
         self.crew.until = until
         books = self.ask("liquidity", self.liquidity, lambda market: market.liquidity_left_out_since)
         self.run.summary = f"{self.run.items} markets; prices of {prices}, liquidity of {books}"
+
+    def read_list(self) -> None:
+        """All pages. Markets that are made meanwhile come first in the list and push its end onto another page."""
+        self.crew.run([self.list_page(1)])
+        if self.total is None:
+            raise JobFailed(next(iter(self.run.errors()), "the time budget ended before the first page"))
+        read = self.last_page
+        self.crew.run(self.list_page(number) for number in range(2, read + 1))
+        if len(self.top_level) < self.total:
+            pushed = range(read + 1, self.last_page + 1)
+            self.crew.run(self.list_page(number) for number in (1, *pushed))
+        if self.pages_failed:
+            self.run.note("markets", f"{self.pages_failed} of {self.last_page} pages were not read")
+        elif len(self.top_level) < self.total:
+            self.run.note("markets", f"{len(self.top_level)} were listed where the total says {self.total}")
 
     @property
     def last_page(self) -> int:
@@ -105,13 +116,14 @@ class MarketSync:
             raise ExchangeChanged(
                 f"no record of a page can be read ({page.bad[0].reason}): the exchange has changed"
             )
-        self.total = page.total if self.total is None else self.total
-        self.top_level += page.listed
+        self.total = page.total
         with self.run.db.write():
             markets.save(self.run.db, page.good, self.run.now)
         if page.bad:
             self.set_aside(page)
         self.received.update(market.external_id for market in page.good)
+        self.top_level.update(market.external_id for market in page.good if market.parent_external_id is None)
+        self.top_level.update(bad.payload for bad in page.bad)
         self.run.progress(f"{len(self.received)} markets received")
 
     def set_aside(self, page: Page[Market]) -> None:
@@ -120,13 +132,6 @@ class MarketSync:
             log.set_aside(self.run.db, "markets", page.bad, run=self.run.id, now=self.run.now)
         for bad in page.bad:
             self.run.note("markets", f"a record was set aside: {bad.reason}")
-
-    def check_complete(self) -> None:
-        """Say it when the list is shorter than its own total, or was not read to its end."""
-        if self.pages_failed:
-            self.run.note("markets", f"{self.pages_failed} of {self.last_page} pages were not read")
-        elif self.top_level < (self.total or 0):
-            self.run.note("markets", f"{self.top_level} were listed where the total says {self.total}")
 
     def ask(
         self, what: str, about: Callable[[Tradable], Task], left_out_since: Callable[[Tradable], int | None]
