@@ -13,22 +13,28 @@ shows n times exists at least n times. We store a fill for the n-th time only wh
 n times: what we store of any fill never exceeds what exists. (``Walk.take`` ends a segment when the total
 changes; ``fresh`` compares.)
 
+**Nothing passed over.** A walk keeps a *frontier*: of the list as it was when the walk began, every fill newer
+than that second has been compared. A segment may move the frontier only if it begins above it (at the head,
+or with a record newer than it), so that it shows each second that it passes whole. When the total changes
+between two pages, the walk goes back to where the second at the frontier begins, and the frontier never rises.
+
 **Nothing lost.** For each wallet we keep a ledger in which every trade of the list has its place:
 
     total = held + rejected + pending + missing
 
 ``held`` were stored by us, or are older than the floor (the retention cut); ``rejected`` were unreadable and
-set aside; ``pending`` are known to be missing and looked for at or below the *frontier*; ``missing`` is what
-is left, and is looked for from the head. A wallet is done when ``missing`` and ``pending`` are 0. Then as many
-are stored as exist, and none more often than it exists: so it is all of them, exactly.
+set aside; ``pending`` are known to be missing and looked for at or below the frontier that is kept (with
+``again``, then from the head once more); ``missing`` is what is left, and is looked for from the head. A wallet
+is done when ``missing`` and ``pending`` are 0. Then as many are stored as exist, and none more often than it
+exists: so it is all of them, exactly. Only at the floor may something unfound be called held: it lies below.
 
-What has not been found when a walk arrives at the floor lies below it, because a walk passes a second only
-when it has read it whole within one segment (``Walk.frontier``): when the total changes between two pages,
-it goes back to where the second at the seam begins. Reading on never skips: by (b) trades only move down.
+What the sum cannot tell is which records ``rejected`` stands for: one that has become readable may be found
+in the place of a missing one. So as long as there may be unreadable records, the whole list is compared anew
+now and then, down to the floor.
 
 Where the exchange breaks (a) to (c) (pages that do not fit their total, are unsorted or repeat), the page is
 refused with ContradictoryList and nothing of it is stored. A total that falls breaks (b): it is told, and the
-whole list is compared anew down to the floor.
+whole list is compared anew.
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ from itertools import pairwise
 from whalesync.errors import ContradictoryList
 from whalesync.records import PAGE_SIZE, BadRecord, Page, Trade
 
-# How often the list may move under one seam before the wallet waits for its next run.
+# How often the list may move before a walk gets on, until the wallet waits for its next run.
 MAX_RETREATS = 40
 LONGEST_RECHECK_MS = 24 * 3600 * 1000
 
@@ -50,9 +56,11 @@ LONGEST_RECHECK_MS = 24 * 3600 * 1000
 class Ledger:
     """One wallet's account; see the module. Times are milliseconds since 1970 UTC.
 
-    ``below`` counts the trades at or below ``frontier`` when it was set: it says on which page to go on.
+    A negative ``pending`` says that the whole list is compared anew: nothing that is found makes it 0, only
+    the floor does. ``below`` counts the trades at or below ``frontier`` when it was set: it says on which page
+    to go on. ``again``: once at the floor, what is pending must be looked for from the head.
     ``floor``: older trades are not held (never fetched, or pruned). ``rejected_since`` and ``recheck_at``
-    say since when there are unreadable records, and when to look whether they have become readable.
+    say since when there may be unreadable records, and when to compare all anew for their sake.
     """
 
     held: int = 0
@@ -60,6 +68,7 @@ class Ledger:
     pending: int = 0
     frontier: int | None = None
     below: int | None = None
+    again: int = 0
     floor: int | None = None
     rejected_since: int | None = None
     recheck_at: int | None = None
@@ -73,61 +82,74 @@ class Ledger:
         """Trades that nobody knows anything about yet; negative if the list shrank."""
         return total - self.accounted
 
-    def found(self, stored: int, rejected: int = 0) -> Ledger:
+    def found(self, stored: int, rejected: int, now: int) -> Ledger:
         """After a page read from the head: ``stored`` fills were new, ``rejected`` records were set aside."""
-        return replace(self, held=self.held + stored, rejected=self.rejected + rejected)
+        more = replace(self, held=self.held + stored, rejected=self.rejected + rejected)
+        if rejected and self.rejected_since is None:
+            return replace(more, rejected_since=now, recheck_at=now)
+        return more
 
-    def dug(self, stored: int, rejected: int = 0) -> Ledger:
+    def dug(self, stored: int, rejected: int, now: int) -> Ledger:
         """After a page read at the frontier: what was found there is no longer pending.
 
         A trade that surfaced late can be met here before the total was seen to grow: then more is found than
         was pending, and the next look at the head brings the sum into agreement.
         """
         left = self.pending - stored - rejected
-        return replace(self.found(stored, rejected), pending=left if self.pending < 0 else max(0, left))
+        more = self.found(stored, rejected, now)
+        return replace(more, pending=left if self.pending < 0 else max(0, left))
 
     def without_surplus(self, total: int) -> Ledger:
-        """Fills found beyond what was missing: records that were unreadable until now, or pending ones."""
+        """Fills found beyond what was missing: pending ones, or records that were unreadable until now.
+
+        Pending ones first: should it have been the other way round, comparing all anew puts it right.
+        """
         surplus = max(0, -self.missing(total))
-        if self.pending < 0:
-            return replace(self, pending=self.pending - surplus)
-        readable = min(surplus, self.rejected)
-        met = min(surplus - readable, self.pending)
-        return replace(self, rejected=self.rejected - readable, pending=self.pending - met)
+        met = surplus if self.pending < 0 else min(surplus, self.pending)
+        readable = min(surplus - met, self.rejected)
+        return replace(self, pending=self.pending - met, rejected=self.rejected - readable)
 
     def postponed(self, total: int, walk: Walk) -> Ledger:
-        """What a walk from the head has not found yet is pending from its frontier on."""
-        pending = self.pending + self.missing(total)
+        """What a walk from the head has not found yet is pending: from its frontier on, unless we dig deeper."""
         if self.pending < 0:
-            return self.recounting(total)
-        return replace(self, pending=pending, frontier=walk.frontier, below=walk.below)
+            more = replace(self, held=self.held + self.missing(total))
+        else:
+            more = replace(self, pending=self.pending + self.missing(total))
+        if self.pending and self.frontier is not None and (walk.frontier or 0) > self.frontier:
+            return replace(more, again=1)
+        return replace(more, frontier=walk.frontier, below=walk.below, again=0)
 
     def recounting(self, total: int) -> Ledger:
-        """The list broke its own rules: compare all of it, from the head down to the floor.
-
-        A negative ``pending`` says so: nothing that is found makes it 0, only the floor does.
-        """
-        return replace(self, held=total - self.rejected + 1, pending=-1, frontier=None, below=None)
-
-    def rechecking(self) -> Ledger:
-        """Look for the unreadable records again, from the head: some may have become readable."""
-        return replace(self, rejected=0, pending=self.rejected, frontier=None, below=None)
+        """Compare the whole list, unreadable records included, from the head down to the floor."""
+        return replace(self, held=total + 1, rejected=0, pending=-1, frontier=None, below=None, again=0)
 
     def advanced(self, walk: Walk) -> Ledger:
         """The frontier after a page of a dig."""
         return replace(self, frontier=walk.frontier, below=walk.below)
 
-    def settled(self, total: int, floor: int) -> Ledger:
-        """A walk has arrived at the floor: whatever it has not found lies below."""
+    def settled(self, total: int, floor: int, now: int) -> Ledger:
+        """A walk from the head has arrived at the floor: whatever it has not found lies below."""
         kept = max(floor, self.floor or 0)
-        return replace(self, held=total - self.rejected, pending=0, floor=kept, frontier=None, below=None)
+        done = replace(
+            self, held=total - self.rejected, pending=0, frontier=None, below=None, again=0, floor=kept
+        )
+        return done.rechecked(now) if self.pending < 0 else done
+
+    def bottomed(self, floor: int, now: int) -> Ledger:
+        """A dig has arrived at the floor: begin again at the head, or be done."""
+        if self.again:
+            return replace(self, frontier=None, below=None, again=0)
+        return self.settled(self.accounted, floor, now)
 
     def recheck_due(self, now: int) -> bool:
-        """Whether to look again for records that were unreadable: in the next run, then less and less often."""
-        return self.rejected > 0 and self.pending == 0 and now > (self.recheck_at or 0)
+        """Whether to compare all anew for the sake of unreadable records: soon, then less and less often."""
+        if self.rejected_since is None or self.pending:
+            return False
+        # Further off than it is ever put: the clock has been set back.
+        return not 0 <= (self.recheck_at or 0) - now <= LONGEST_RECHECK_MS
 
     def rechecked(self, now: int) -> Ledger:
-        """When to look the next time: after as long as there have been unreadable records, a day at most."""
+        """All was compared. The next time: after as long as there have been unreadable records, a day at most."""
         if not self.rejected:
             return replace(self, rejected_since=None, recheck_at=None)
         since = min(self.rejected_since or now, now)
@@ -149,14 +171,13 @@ class Walk:
         #: whether the end of the list has been read
         self.ended = False
         self._total: int | None = None  # of the running segment
-        self._seam: list[Trade] = []  # fills of the frontier's second, in this segment
-        self._last: Page[Trade] | None = None
-        self._last_time: list[int] = []  # the time at the end of that page, if it is known
+        self._last_time: list[int] = []  # at the end of its last page, if any is known
+        self._seam: list[Trade] = []  # the segment's fills of that time
         self._step_back = 1
         self._retreats = 0
         if ledger is not None and ledger.frontier is not None:
             self.frontier, self.below = ledger.frontier, ledger.below
-            self._land_before(ledger.accounted - (ledger.below or 0))
+            self.next = self._landing(ledger.accounted)
 
     def take(self, page: Page[Trade]) -> list[Trade] | None:
         """The fills to compare with what is held, or None if the list has moved: read page ``next``.
@@ -168,71 +189,61 @@ class Walk:
             ContradictoryList: the page breaks an assumption of the module.
         """
         check_length(page)
-        if self._total is not None and page.total != self._total:
-            self._retreat()
-            return None
+        moved = self._total is not None and page.total != self._total
+        if moved:
+            self._total, self._last_time, self._seam = None, [], []
         times = [record.timestamp for record in page.records if record.timestamp is not None]
-        if self._total is None and not self._landed(page):
+        if self._total is None and not self._lands(page, times):
+            self._retreat(page, moved)
             return None
         # Within a segment, the page must go on where the one before it ended.
         if any(newer < older for newer, older in pairwise([*self._last_time, *times])):
             raise ContradictoryList(f"page {page.number} is not sorted by time, newest first")
 
-        seam = self._seam
-        self._total, self._last, self._last_time, self.next = page.total, page, times[-1:], page.number + 1
-        self._retreats, self._step_back = 0, 1
+        fills = self._seam + page.good
+        self._total, self.next, self._step_back = page.total, page.number + 1, 1
         if page.number * PAGE_SIZE >= page.total:
-            self.ended, self.frontier, self.below, self._seam = True, None, 0, []
-            return seam + page.good
-        last = times[-1]
-        at_seam = [trade for trade in page.good if trade.timestamp == last]
-        if seam and seam[0].timestamp == last:
-            self._seam = seam + at_seam
-        else:
-            first = next(i for i, record in enumerate(page.records) if record.timestamp == last)
-            self.frontier, self.below, self._seam = (
-                last,
-                page.total - (page.number - 1) * PAGE_SIZE - first,
-                at_seam,
-            )
-        return seam + page.good
+            self.ended, self.frontier, self.below = True, None, 0
+        elif times:
+            self._pass(page, times[-1])
+        return fills
 
     def repeats(self, page: Page[Trade]) -> bool:
-        """Whether the page says just what the one before it said: twins, or an exchange that ignores ``page``."""
-        last = self._last
-        return (
-            last is not None
-            and last.number + 1 == page.number
-            and last.total == page.total
-            and page.listed == PAGE_SIZE
-            and list(last.records) == list(page.records)
-        )
+        """Whether the page shows again what stood before its seam: twins, or pages that repeat."""
+        return page.total == self._total and not set(self._seam).isdisjoint(page.good)
 
     def at_floor(self, floor: int) -> bool:
         """Whether everything not older than ``floor`` has been read whole."""
         return self.ended or (self.frontier is not None and self.frontier < floor)
 
-    def _landed(self, page: Page[Trade]) -> bool:
-        """Whether a segment may begin with this page: it must begin above the second at the frontier."""
-        first = page.records[0].timestamp if page.records else None
-        if page.number == 1 or self.frontier is None or (first is not None and first > self.frontier):
-            return True
-        self.next = max(1, page.number - self._step_back)
-        self._step_back *= 2
-        return False
+    def _pass(self, page: Page[Trade], last: int) -> None:
+        """The page ends within the second ``last``: remember its fills, and move the frontier down to it."""
+        at_seam = [trade for trade in page.good if trade.timestamp == last]
+        self._seam = self._seam + at_seam if self._last_time == [last] else at_seam
+        self._last_time = [last]
+        if self.frontier is None or last < self.frontier:
+            first = next(i for i, record in enumerate(page.records) if record.timestamp == last)
+            self.frontier, self.below = last, page.total - (page.number - 1) * PAGE_SIZE - first
+            self._retreats = 0
 
-    def _retreat(self) -> None:
-        """The list has moved: begin a new segment where the second at the seam begins."""
+    def _lands(self, page: Page[Trade], times: list[int]) -> bool:
+        """Whether a segment may begin with this page: it must begin above the second at the frontier."""
+        return page.number == 1 or (bool(times) and self.frontier is not None and times[0] > self.frontier)
+
+    def _retreat(self, page: Page[Trade], moved: bool) -> None:
+        """No segment can begin with this page: try further up."""
         self._retreats += 1
         if self._retreats > MAX_RETREATS:
             raise ContradictoryList(f"the list has moved at each of {MAX_RETREATS} looks")
-        above = (self._total or 0) - (self.below or 0)
-        self._total, self._last, self._last_time, self._seam = None, None, [], []
-        self._land_before(above)
+        if moved:
+            self.next = max(1, min(self._landing(page.total), page.number - 1))
+        else:
+            self.next = max(1, page.number - self._step_back)
+            self._step_back *= 2
 
-    def _land_before(self, above: int) -> None:
-        """Read next the page on which the last of the ``above`` trades that are newer than the frontier stands."""
-        self.next = max(0, above - 1) // PAGE_SIZE + 1
+    def _landing(self, total: int) -> int:
+        """The page on which the last trade newer than the frontier stands, in a list of that length."""
+        return max(0, total - (self.below or 0) - 1) // PAGE_SIZE + 1
 
 
 def check_length(page: Page[Trade]) -> None:

@@ -13,15 +13,13 @@ from functools import partial
 from math import ceil
 from typing import Any, Protocol, TypeAlias
 
-from whalesync.errors import ExchangeChanged, ExchangeError, KeyRefused, OutOfTime, StoreError
+from whalesync.errors import ExchangeChanged, ExchangeError, JobFailed, KeyRefused, OutOfTime, StoreError
 from whalesync.jobs.crew import Crew, Request, Task
 from whalesync.jobs.run import Run, fail_if_all
 from whalesync.ledger import Ledger, Walk, all_bad, check_length, fresh
-from whalesync.records import PAGE_SIZE, Page, Trade
+from whalesync.records import DAY_MS, PAGE_SIZE, Page, Trade
 from whalesync.store import log, markets, trades, whales
 from whalesync.store.whales import Whale
-
-DAY_MS = 24 * 3600 * 1000
 
 # How far a poll looks before it leaves the rest to a dig: 500 trades in a minute. A new wallet's poll takes one
 # page, so that a long history does not keep the others waiting.
@@ -61,6 +59,7 @@ class WhaleSync:
         self.markets: dict[str, int] = {}
         self.polled: set[int] = set()
         self.failed: set[int] = set()
+        self.told: set[tuple[int, str]] = set()  # bad records that this run has named
         self.changed: ExchangeChanged | None = None
 
     def work(self) -> None:
@@ -69,7 +68,7 @@ class WhaleSync:
         Raises:
             KeyRefused: at once; no other request could succeed.
             ExchangeChanged: a page held nothing but unreadable records.
-            JobFailed: no wallet could be read.
+            JobFailed: no wallet could be read, or none in time.
         """
         listed = polling_order(whales.tracked(self.run.db))
         self.ledgers = trades.ledgers(self.run.db)
@@ -91,6 +90,8 @@ class WhaleSync:
         if self.changed is not None:
             raise self.changed
         fail_if_all(self.run, len(self.failed), len(looked_at), "wallets")
+        if listed and not looked_at:
+            raise JobFailed("the time budget ended before the first wallet was read")
         self.run.summary = f"{self.run.items} new trades; looked at {len(looked_at)} of {len(listed)} wallets"
         if unfinished := sum(map(bool, map(self.pending, listed))):
             self.run.summary += f", {unfinished} still being filled in"
@@ -124,57 +125,78 @@ class WhaleSync:
         """From the head down, until nothing is missing; what lies deeper becomes pending."""
         ledger = self.ledgers.get(whale.id)
         limit = 1 if ledger is None else POLL_PAGES
-        ledger = ledger or Ledger()
-        pages, latest = 0, None
+        ledger, now = ledger or Ledger(), self.run.now
+        pages, known = 0, None  # the length of the list as far as we have seen
         # Again from the head, if trades arrived on the way down.
-        while latest is None or (ledger.missing(latest) > 0 and pages < limit):
+        while known is None or (ledger.missing(known) > 0 and pages < limit):
             walk, goal = Walk(), None
             reader = Reader(self.exchange, whale, walk)
             while goal is None or ledger.missing(goal) > 0:
-                page, seen = yield from reader.next(1 if goal is None else ledger.missing(goal))
-                pages, latest = pages + 1, page.total
-                goal = latest if goal is None else goal
-                if ledger.missing(goal) < 0:
-                    self.run.note(
-                        whale.name, f"its total fell from {ledger.accounted} to {goal}; comparing all anew"
-                    )
-                    ledger = ledger.recounting(goal)
+                try:
+                    page, seen = yield from reader.next(1 if goal is None else ledger.missing(goal))
+                except (OutOfTime, ExchangeError) as exc:
+                    if goal is not None and not ledger.pending:
+                        with self.run.db.write():
+                            self.save(whale, ledger.postponed(goal, walk))
+                        if isinstance(exc, OutOfTime):
+                            self.polled.add(whale.id)
+                    raise
+                pages += 1
+                if goal is None:
+                    goal = known = page.total
+                    if ledger.missing(goal) < 0:
+                        ledger = self.recount(whale, ledger, goal)
+                known = max(known or 0, page.total)
                 floor = self.floor(ledger)
                 fills, rejected = self.compare(whale, page, seen, floor)
-                ledger = ledger.found(len(fills), rejected).without_surplus(goal)
-                if ledger.missing(goal) < 0:
-                    self.run.note(
-                        whale.name, "trades appeared that its total does not count; comparing all anew"
-                    )
-                    ledger = ledger.recounting(goal)
-                elif ledger.missing(goal) > 0 and walk.at_floor(floor):
-                    ledger = ledger.settled(goal, floor)
-                elif ledger.missing(goal) > 0 and pages >= limit:
+                ledger = ledger.found(len(fills), rejected, now).without_surplus(known)
+                if ledger.missing(goal) > 0 and walk.at_floor(floor):
+                    ledger = ledger.settled(goal, floor, now)
+                elif ledger.missing(goal) > 0 and (pages >= limit or all_bad(page)):
                     ledger = ledger.postponed(goal, walk)
-                if rejected:
-                    ledger = ledger.rechecked(self.run.now)
                 self.keep(whale, page, fills, ledger)
+                self.check_readable(page, rejected)
+                if ledger.missing(known) < 0:
+                    ledger = self.recount(whale, ledger, known)
         self.polled.add(whale.id)
-        if ledger.recheck_due(self.run.now):
-            with self.run.db.write():
-                log.look_again(self.run.db, self.source(whale))
-                self.save(whale, ledger.rechecking())
+        if ledger.recheck_due(now):
+            self.compare_anew(whale, ledger, ledger.accounted)
 
     def dig(self, whale: Whale) -> Task:
         """From the frontier down, until nothing is pending."""
-        ledger = self.ledgers[whale.id]
-        walk = Walk(ledger)
-        reader = Reader(self.exchange, whale, walk)
+        ledger, now = self.ledgers[whale.id], self.run.now
         while ledger.pending:
-            page, seen = yield from reader.next(abs(ledger.pending))
-            floor = self.floor(ledger)
-            fills, rejected = self.compare(whale, page, seen, floor)
-            ledger = ledger.dug(len(fills), rejected).advanced(walk)
-            if ledger.pending and walk.at_floor(floor):
-                ledger = ledger.settled(ledger.accounted, floor)
-            if not ledger.pending:
-                ledger = ledger.rechecked(self.run.now)
-            self.keep(whale, page, fills, ledger)
+            walk, known = Walk(ledger), ledger.accounted
+            reader = Reader(self.exchange, whale, walk)
+            arrived = False
+            while ledger.pending and not arrived:
+                whole = ledger.pending < 0 or ledger.again
+                page, seen = yield from reader.next(known if whole else ledger.pending)
+                known = max(known, page.total)
+                floor = self.floor(ledger)
+                fills, rejected = self.compare(whale, page, seen, floor)
+                ledger = ledger.dug(len(fills), rejected, now).without_surplus(known).advanced(walk)
+                arrived = walk.at_floor(floor)
+                if ledger.pending and arrived:
+                    ledger = ledger.bottomed(floor, now)
+                self.keep(whale, page, fills, ledger)
+                self.check_readable(page, rejected)
+
+    def recount(self, whale: Whale, ledger: Ledger, total: int) -> Ledger:
+        """The list has broken its own rules: say so, and compare all of it anew."""
+        self.run.note(
+            whale.name,
+            f"its list holds {total} trades where {ledger.accounted} are accounted for; comparing all anew",
+        )
+        return self.compare_anew(whale, ledger, total)
+
+    def compare_anew(self, whale: Whale, ledger: Ledger, total: int) -> Ledger:
+        """Have the whole list compared, unreadable records included."""
+        ledger = ledger.recounting(total)
+        with self.run.db.write():
+            log.look_again(self.run.db, self.source(whale))
+            self.save(whale, ledger)
+        return ledger
 
     def floor(self, ledger: Ledger) -> int:
         """Trades older than this are not stored (milliseconds).
@@ -200,6 +222,9 @@ class WhaleSync:
         db, now = self.run.db, self.run.now
         known = dict(self.markets)
         with db.write():
+            # A cleanup that runs at the same time may have raised the floor.
+            floor = trades.floor(db, whale.id)
+            fills = [(trade, copy) for trade, copy in fills if trade.timestamp >= floor]
             if fills:
                 markets.ids_for(db, (trade for trade, _ in fills), now, known)
                 trades.add_fills(db, whale.id, fills, known)
@@ -210,7 +235,20 @@ class WhaleSync:
         self.run.items += len(fills)
         self.run.say(f"{whale.name}: {len(fills)} new on page {page.number} of {page.total} trades")
         for bad in page.bad:
-            self.run.note(whale.name, f"a record was set aside: {bad.reason}")
+            if (whale.id, bad.payload) not in self.told:
+                self.told.add((whale.id, bad.payload))
+                self.run.note(whale.name, f"a record was set aside: {bad.reason}")
+
+    @staticmethod
+    def check_readable(page: Page[Trade], rejected: int) -> None:
+        """Fail at a page of unreadable records: always at the head, deeper down when it is met anew.
+
+        Raises:
+            ExchangeChanged: after the records were set aside and counted, so that the next run can pass them.
+        """
+        bad = all_bad(page)
+        if bad and (rejected or page.number == 1):
+            raise ExchangeChanged(f"no record of a page can be read ({bad.reason}): the exchange has changed")
 
     def save(self, whale: Whale, ledger: Ledger) -> None:
         """Keep a wallet's ledger, here and in the file; inside a write transaction."""
@@ -231,35 +269,35 @@ class Reader:
         self.whale = whale
         self.walk = walk
         self.ahead: dict[int, Page[Trade]] = {}
+        self.reach = 1  # further and further while all goes well: what is asked for in vain is lost
         self.last_page: int | None = None
+        self.ends_at: int | None = None  # a length of the list that has been put to the test
 
     def next(self, expected: int) -> Reading:
         """The walk's next page, and the fills to compare; ``expected`` trades are still looked for.
 
         Raises:
-            ExchangeChanged: every record of the page is unreadable.
             ContradictoryList: the list breaks its own rules.
         """
         while True:
             number = self.walk.next
             if number not in self.ahead:
-                count = min(AHEAD, ceil(expected / PAGE_SIZE), (self.last_page or number) - number + 1)
+                count = min(self.reach, ceil(expected / PAGE_SIZE), (self.last_page or number) - number + 1)
                 fetched = yield [self._request(number + i) for i in range(max(1, count))]
                 self.ahead = {page.number: page for page in fetched}
+                self.reach = min(AHEAD, 2 * self.reach)
             page = self.ahead.pop(number)
             self.last_page = ceil(page.total / PAGE_SIZE)
-            if bad := all_bad(page):
-                raise ExchangeChanged(
-                    f"no record of a page can be read ({bad.reason}): the exchange has changed"
-                )
-            if self.walk.repeats(page):
-                # Twins, or an exchange that ignores the page number? Beyond the end there must be nothing.
+            if self.walk.repeats(page) and page.total != self.ends_at:
+                # Twins, or pages that repeat? Beyond the end there must be nothing.
                 for beyond in (yield [self._request(self.last_page + 1)]):
                     check_length(beyond)
+                self.ends_at = page.total
             seen = self.walk.take(page)
             if seen is not None:
                 return page, seen
             self.ahead.clear()
+            self.reach = 1
 
     def _request(self, number: int) -> Request:
         return partial(self.exchange.trades, self.whale.address, number)

@@ -29,6 +29,14 @@ def start_run(db: Database, job: str, now: int) -> tuple[int, int]:
     return row, dead
 
 
+def open_row(db: Database, job: str) -> int | None:
+    """The row that is open for a job; the caller holds the job's lock."""
+    found: int | None = db.value(
+        "SELECT max(id) FROM sync_logs WHERE type = ? AND status = 'running'", (job,)
+    )
+    return found
+
+
 def end_run(
     db: Database, row: int, *, status: str, ended_at: int, items: int, errors: list[str], error_count: int
 ) -> None:

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 
 from whalesync.ledger import Held, Ledger
-from whalesync.records import PLATFORM, Trade
+from whalesync.records import PLATFORM, TIER_DELAYS_MS, Trade
 from whalesync.store.database import Database
-
-PRO_DELAY_MS = 30_000
-FREE_DELAY_MS = 15 * 60_000
 
 _COLUMNS = [field.name for field in fields(Ledger)]
 
@@ -31,6 +28,11 @@ def save_ledger(db: Database, whale_id: int, ledger: Ledger) -> None:
         " floor = nullif(max(coalesce(floor, 0), coalesce(excluded.floor, 0)), 0)",
         (whale_id, *astuple(ledger)),
     )
+
+
+def floor(db: Database, whale_id: int) -> int:
+    """The moment (milliseconds) before which a wallet's trades are not held; 0 if there is none."""
+    return db.value("SELECT floor FROM whale_cursors WHERE whale_id = ?", (whale_id,)) or 0
 
 
 def held_fills(db: Database, whale_id: int, seen: Sequence[Trade]) -> dict[int, list[Held]]:
@@ -71,8 +73,8 @@ def add_fills(
                 trade.profit,
                 trade.timestamp,
                 trade.timestamp,
-                trade.timestamp + PRO_DELAY_MS,
-                trade.timestamp + FREE_DELAY_MS,
+                trade.timestamp + TIER_DELAYS_MS["pro"],
+                trade.timestamp + TIER_DELAYS_MS["free"],
                 trade.fill_key,
                 copy,
             )

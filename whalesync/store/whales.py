@@ -47,7 +47,9 @@ def note_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], 
         )
         db.execute_many(
             "INSERT INTO whale_cursors (whale_id, left_out_since) VALUES (?, ?)"
-            " ON CONFLICT (whale_id) DO UPDATE SET left_out_since = coalesce(left_out_since, excluded.left_out_since)",
+            " ON CONFLICT (whale_id) DO UPDATE SET"
+            # never later than now, should the clock have been set back
+            " left_out_since = min(coalesce(left_out_since, excluded.left_out_since), excluded.left_out_since)",
             [(whale_id, now) for whale_id in left_out],
         )
 
