@@ -106,6 +106,7 @@ def check_url(url: str, name: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+        (parts.hostname or "").encode("idna")  # or the look-up fails: "a..b"
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url:
@@ -141,7 +142,8 @@ def _env_file(environ: Mapping[str, str]) -> Path | None:
     if named := environ.get("WHALESYNC_ENV_FILE"):
         return Path(named).absolute()
     usual = default_env_file()
-    return usual if usual.exists() else None
+    # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
+    return usual if os.path.exists(usual) else None  # noqa: PTH110
 
 
 def _read_env_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

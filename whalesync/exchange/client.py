@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,8 +18,11 @@ from urllib.request import getproxies, proxy_bypass  # httpx has loaded it anywa
 
 from whalesync import __version__
 from whalesync.errors import (
+    ExchangeError,
+    OutOfTime,
     RateLimited,
     ServerFault,
+    SettingsError,
     Unreachable,
     UnreadableAnswer,
 )
@@ -38,6 +42,7 @@ CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 12.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 TRIES = 4
+RETRY_SECONDS = 20.0  # after that it is not tried again: one item that hangs must not take up a whole run
 LONGEST_BACKOFF = 10.0
 LONGEST_RETRY_AFTER = 60.0
 # How long after the time budget a request that is already under way may still take.
@@ -51,7 +56,8 @@ class Client:
 
     Args:
         base_url: without a trailing slash.
-        headers: sent with every request; the key is among them, so they are never logged.
+        headers: sent with every request; the key is among them, so they are never logged, and blotted out of
+            whatever comes back.
         pace: the rate that all processes share.
         unwrap: takes the HTTP status and the parsed body (None if it was no JSON, which only a refusal may
             be), and returns the result in it or raises an ExchangeError.
@@ -77,6 +83,10 @@ class Client:
         self._first_backoff = first_backoff
         self._until = until
         self._say = say
+        self._secrets = [value.encode() for value in headers.values()]
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._closed = False
         self.requests = 0
         #: the exchange's own time in its latest answer (its ``Date``), in milliseconds
         self.latest_date: int | None = None
@@ -84,20 +94,36 @@ class Client:
         # httpx's log holds whole addresses.
         stamina.instrumentation.set_on_retry_hooks([])
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        transport = httpx.HTTPTransport(verify=not loopback, proxy=None if loopback else _proxy(base_url))
+        try:
+            proxy = None if loopback else _proxy(httpx.URL(base_url).host)
+        except (ValueError, httpx.InvalidURL) as exc:
+            raise SettingsError("WHALESYNC_API_URL names no host that there could be") from exc
+        try:
+            transport = httpx.HTTPTransport(verify=not loopback, proxy=proxy)
+        except (
+            ValueError,
+            ImportError,
+            httpx.InvalidURL,
+        ) as exc:  # without its address, which may hold a password
+            raise SettingsError("HTTPS_PROXY must name a proxy such as http://proxy.example:3128") from exc
         # httpx's timeouts are per read, so that a byte a second outlives them all; ours hold for the whole.
         pool = transport._pool
         pool._network_backend = _DeadlineBackend(pool._network_backend)
         self._http = httpx.Client(
             base_url=base_url,
-            headers={"User-Agent": f"whalesync/{__version__}", "Accept": "application/json", **headers},
+            headers={
+                "User-Agent": f"whalesync/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                **headers,
+            },
             transport=transport,
             timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
         )
 
     def get(self, path: str, params: Mapping[str, str | int]) -> Any:
-        """The result of one request, tried up to TRIES times; blocks for the shared rate.
+        """The result of one request, tried up to TRIES times within RETRY_SECONDS; blocks for the shared rate.
 
         Raises:
             OutOfTime: the time budget ended before it could be sent.
@@ -105,21 +131,39 @@ class Client:
             ExchangeError: anything else that is wrong with the answer.
         """
         left = max(0.001, self._until - time.monotonic())
-        for attempt in stamina.retry_context(
-            on=self._backoff,
-            attempts=TRIES,
-            timeout=left,
-            wait_initial=self._first_backoff,
-            wait_max=min(LONGEST_BACKOFF, left),
-            wait_jitter=self._first_backoff,
-        ):
-            with attempt:
-                return self._once(path, params)
+        failure: ExchangeError | None = None
+        try:
+            for attempt in stamina.retry_context(
+                on=self._backoff,
+                attempts=TRIES,
+                timeout=min(left, RETRY_SECONDS),
+                wait_initial=self._first_backoff,
+                wait_max=min(LONGEST_BACKOFF, left),
+                wait_jitter=self._first_backoff,
+            ):
+                with attempt:
+                    try:
+                        return self._once(path, params)
+                    except ExchangeError as exc:
+                        failure = exc
+                        raise
+        except OutOfTime:
+            # A request that was sent and failed has failed, though there is no time to try it again.
+            if failure is not None:
+                raise failure from None
+            raise
         raise AssertionError("stamina ends by returning or raising")
 
     def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
+        """Close all connections, or let the last request that is under way in another thread do so.
+
+        Closed under its hands, a connection's number could be another file's by then, such as the database's.
+        """
+        with self._lock:
+            self._closed = True
+            idle = self._under_way == 0
+        if idle:
+            self._http.close()
 
     def _backoff(self, error: Exception) -> bool | float:
         """Whether, or after how many seconds, a failed request is tried again."""
@@ -139,7 +183,21 @@ class Client:
 
     def _once(self, path: str, params: Mapping[str, str | int]) -> Any:
         self._pace.wait(self._until)
-        self.requests += 1
+        with self._lock:
+            if self._closed:
+                raise OutOfTime
+            self.requests += 1
+            self._under_way += 1
+        try:
+            return self._exchange(path, params)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                last = self._closed and self._under_way == 0
+            if last:
+                self._http.close()
+
+    def _exchange(self, path: str, params: Mapping[str, str | int]) -> Any:
         # A request started at the end of the budget must not run into the next minute's run.
         seconds = min(DEADLINE_SECONDS, max(1.0, self._until + GRACE_SECONDS - time.monotonic()))
         _deadline.at = time.monotonic() + seconds
@@ -151,19 +209,41 @@ class Client:
             raise Unreachable(f"no whole answer from the exchange within {seconds:.0f} s") from exc
         except httpx.TransportError as exc:
             # Its text is httpx's or the system's own ("[Errno -2] Name or service not known"): no address, no key.
-            raise Unreachable(f"the exchange cannot be reached ({str(exc) or type(exc).__name__})") from exc
-        except httpx.DecodingError as exc:
-            raise UnreadableAnswer("an answer whose compression is broken") from exc
+            reason = self._blotted(str(exc).encode("utf-8", "replace")).decode()
+            raise Unreachable(f"the exchange cannot be reached ({reason or type(exc).__name__})") from exc
         date = _date(headers.get("Date"))
         if date is not None:
             self.latest_date = date
-        return self._unwrap(status, self._parse(text, status, headers))
+        text = self._blotted(text)
+        try:
+            return self._unwrap(status, self._parse(text, status, headers))
+        except RecursionError as exc:
+            raise UnreadableAnswer("an answer that is nested too deeply", _beginning(text)) from exc
+
+    def _blotted(self, text: bytes) -> bytes:
+        """What came from the exchange, with our key in it (as it is, or as JSON may spell it) made unreadable."""
+        for secret in self._secrets:
+            for spelling in (
+                secret,
+                json.dumps(secret.decode())[1:-1].encode(),
+                secret.replace(b"/", rb"\/"),
+            ):
+                text = text.replace(spelling, b"***")
+        return text
 
     @staticmethod
     def _read(response: httpx.Response) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise UnreadableAnswer("an answer in an encoding that was not asked for")
+        # Not httpx's own decoding, which makes a thousand bytes of each before the size can be looked at.
+        unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         body = bytearray()
-        for part in response.iter_bytes():
-            body += part
+        for part in response.iter_raw():
+            try:
+                body += unzip.decompress(part, MAX_ANSWER_BYTES + 1 - len(body)) if unzip else part
+            except zlib.error as exc:
+                raise UnreadableAnswer("an answer whose compression is broken") from exc
             if len(body) > MAX_ANSWER_BYTES:
                 raise UnreadableAnswer(
                     f"an answer of more than {MAX_ANSWER_BYTES // 2**20} MiB", _beginning(bytes(body))
@@ -174,20 +254,18 @@ class Client:
 
     @staticmethod
     def _parse(text: bytes, status: int, headers: Mapping[str, str]) -> Any:
-        try:
-            body = json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            if status < 400:
-                what = "nested too deeply" if isinstance(exc, RecursionError) else "no JSON"
-                raise UnreadableAnswer(f"an answer that is {what}", _beginning(text)) from exc
-            body = None
         if status == 429:
             raise RateLimited("the exchange says 429, too many requests", _retry_after(headers))
         if status >= 500:
             raise ServerFault(f"the exchange says {status}, a fault of its own")
         if status != 200 and status < 400:
             raise UnreadableAnswer(f"HTTP status {status} instead of an answer", _beginning(text))
-        return body
+        try:
+            return json.loads(text)
+        except ValueError as exc:
+            if status == 200:
+                raise UnreadableAnswer("an answer that is no JSON", _beginning(text)) from exc
+            return None
 
 
 class _DeadlineStream(httpcore.NetworkStream):
@@ -265,7 +343,7 @@ def _date(value: str | None) -> int | None:
         return None
 
 
-def _proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY)."""
-    host = httpx.URL(base_url).host
-    return None if proxy_bypass(host) else getproxies().get("https")
+def _proxy(host: str) -> str | None:
+    """The proxy that the environment names for this host (HTTPS_PROXY, NO_PROXY)."""
+    proxy = None if proxy_bypass(host) else getproxies().get("https")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

@@ -27,7 +27,8 @@ def connect(
         first_backoff: seconds before the second try of a request.
         until: monotonic seconds; nothing is sent or tried again after.
     """
-    pace = Pace(settings.db.with_name(settings.db.name + ".rate"), settings.rate_limit)
+    db = settings.db.resolve()  # one rate for all who come to the file, be it by a link
+    pace = Pace(db.with_name(db.name + ".rate"), settings.rate_limit)
     client = Client(
         url,
         {KEY_HEADER: key},

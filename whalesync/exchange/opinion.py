@@ -109,13 +109,19 @@ def unwrap(status: int, body: Any) -> Any:
         stated = body.get("errno", body.get("code"))
         if stated is None and status == 200:
             raise UnreadableAnswer("an answer without the agreed envelope", _dump(body))
+        if isinstance(stated, str) and stated.isascii() and stated.isdigit():
+            stated = int(stated[:9])
+        if stated is not None and not isinstance(stated, (int, str)):
+            raise UnreadableAnswer("an answer whose error number is none", _dump(body))
         number = stated or number
         message = str(body.get("errmsg") or body.get("msg") or "")[:200]
     elif status == 200:
         raise UnreadableAnswer("an answer without the agreed envelope", _dump(body))
     if number == 0:
         return body.get("result")
-    said = f"the exchange says {number}" + (f" ({message})" if message.isprintable() and message else "")
+    said = f"the exchange says {str(number)[:20]}" + (
+        f" ({message})" if message.isprintable() and message else ""
+    )
     if number in REFUSED_KEY_NUMBERS or status in (401, 403):
         raise KeyRefused(f"{said}: it does not accept the key; check OPINION_TRADE_API_KEY")
     if number == 429:
@@ -147,6 +153,8 @@ def _judge(raw: Any, read: Callable[[Mapping[str, Any]], Item], time_field: str)
         if not isinstance(raw, dict):
             raise _Bad(f"a record that is no object but {type(raw).__name__}")
         return read(raw)
+    except RecursionError:
+        return BadRecord("a record that is nested too deeply", _dump(raw))
     except _Bad as exc:
         timestamp = None
         if isinstance(raw, dict):

@@ -50,6 +50,9 @@ class Pace:
         self._sleep = sleep
         # One waiter of a process holds one slot at a time, so that processes take turns.
         self._turn = threading.Lock()
+        # The file's lock keeps processes apart, not the threads of one.
+        self._mutex = threading.Lock()
+        self._closed = False
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as exc:
@@ -75,8 +78,13 @@ class Pace:
         self._push(self._clock() + min(max(seconds, 0.0), LONGEST_HOLD))
 
     def close(self) -> None:
-        """Give the file back."""
-        os.close(self._fd)
+        """Give the file back; a thread that is still at it gets OutOfTime.
+
+        Were the number used after this, it could be that of another file by then, such as the database.
+        """
+        self._closed = True
+        with self._mutex:
+            os.close(self._fd)
 
     def _reserve(self, until: float) -> float:
         def take(free: float) -> float:
@@ -92,7 +100,11 @@ class Pace:
 
     def _update(self, change: Callable[[float], float]) -> float:
         """Read the next free slot, change it, write it back, all under the lock; returns what was written."""
-        self._lock()
+        with self._mutex:
+            self._lock()
+            return self._rewrite(change)
+
+    def _rewrite(self, change: Callable[[float], float]) -> float:
         try:
             stored = os.pread(self._fd, 8, 0)
             free = struct.unpack("<d", stored)[0] if len(stored) == 8 else 0.0
@@ -108,7 +120,7 @@ class Pace:
 
     def _lock(self) -> None:
         end = time.monotonic() + LOCK_PATIENCE
-        while True:
+        while not self._closed:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
@@ -120,3 +132,6 @@ class Pace:
                         "see which with 'fuser', and end it if it hangs"
                     ) from None
                 time.sleep(0.001)
+            except OSError as exc:
+                raise StoreError(f"cannot lock {self._path} ({exc.strerror})") from exc
+        raise OutOfTime

@@ -39,7 +39,7 @@ def perform(
     try:
         with run_job(command, settings, clock=clock, say=say, progress=progress) as run:
             pinger.start(command, rid)
-            _work(run, full=full)
+            _work(run, clock or Clock(), full=full)
     except AnotherRunActive:
         raise
     except BaseException as exc:
@@ -49,17 +49,17 @@ def perform(
     return run
 
 
-def _work(run: Run, *, full: bool) -> None:
+def _work(run: Run, clock: Clock, *, full: bool) -> None:
     # Imported here: a job that asks no exchange does not load what it takes to ask one.
     if run.command == "sync-whales":
         from whalesync.jobs.whales import WhaleSync
 
-        with _exchange(run, first_backoff=0.25) as (exchange, crew):
+        with _exchange(run, clock, first_backoff=0.25) as (exchange, crew):
             WhaleSync(run, exchange, crew).work()
     elif run.command == "sync-markets":
         from whalesync.jobs.markets import MarketSync
 
-        with _exchange(run, first_backoff=0.5) as (exchange, crew):
+        with _exchange(run, clock, first_backoff=0.5) as (exchange, crew):
             MarketSync(run, exchange, crew).work()
     elif run.command == "compute-stats":
         from whalesync.jobs.stats import compute_stats
@@ -72,7 +72,7 @@ def _work(run: Run, *, full: bool) -> None:
 
 
 @contextmanager
-def _exchange(run: Run, *, first_backoff: float) -> Iterator[tuple[OpinionTrade, Crew]]:
+def _exchange(run: Run, clock: Clock, *, first_backoff: float) -> Iterator[tuple[OpinionTrade, Crew]]:
     """The exchange, and a crew to ask it with, until the time budget ends. Checks the key and the address first."""
     key, url = run.settings.checked_key(), run.settings.checked_api_url()
 
@@ -82,14 +82,14 @@ def _exchange(run: Run, *, first_backoff: float) -> Iterator[tuple[OpinionTrade,
     until = time.monotonic() + run.settings.budget(run.command)
     with connect(run.settings, key, url, first_backoff=first_backoff, until=until, say=run.say) as exchange:
         yield exchange, Crew(until)
-        _compare_clocks(run, exchange.now())
+        _compare_clocks(run, clock.now(), exchange.now())
 
 
-def _compare_clocks(run: Run, exchange_now: int | None) -> None:
+def _compare_clocks(run: Run, now: int, exchange_now: int | None) -> None:
     """Remember how far our clock runs ahead of the exchange's: cleanup must know."""
     if exchange_now is None:
         return
-    ahead = int(time.time() * 1000) - exchange_now
+    ahead = now - exchange_now
     ahead = ahead if abs(ahead) > CLOCK_TOLERANCE_MS else 0
     if ahead:
         run.note("clock", f"it differs from the exchange's by {abs(ahead) // 1000} s: set it right")

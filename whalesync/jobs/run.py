@@ -7,6 +7,7 @@ and is closed as failed. Whatever happens inside, the row is closed, and the fir
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from whalesync.errors import AnotherRunActive, Interrupted, JobFailed, StoreError, WhalesyncError
+from whalesync.records import JOB_TYPES
 from whalesync.settings import Settings
 from whalesync.store import log
 from whalesync.store.database import Database, open_database
 from whalesync.store.locks import FileLock
 
-TYPES = {"sync-markets": "markets", "sync-whales": "whales", "compute-stats": "stats", "cleanup": "cleanup"}
 LOCK_PATIENCE = 0.1  # a look by `status` holds the lock for microseconds
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -79,41 +81,47 @@ def run_job(
         StoreError: the file cannot be used.
     """
     clock = clock or Clock()
-    job = TYPES[command]
+    job = JOB_TYPES[command]
     with ExitStack() as stack:
         stack.enter_context(_signals())
         db = stack.enter_context(open_database(settings.db))
         lock = stack.enter_context(FileLock(settings.db, command))
         if not lock.try_acquire(LOCK_PATIENCE):
             raise AnotherRunActive(f"another run of {command} is active; this one did nothing")
-        now, started = clock.now(), clock.monotonic()
-        row, dead = log.start_run(db, job, now)
-        if dead:
-            say("the run before this one was killed; its row is closed")
-        run = Run(db, settings, command, row, now, say, progress)
+        run = Run(db, settings, command, 0, clock.now(), say, progress)
+        started = clock.monotonic()
 
         def end(status: str, errors: list[str]) -> None:
             # Measured, not read from the wall clock, which may have been set meanwhile.
-            ended = now + round((clock.monotonic() - started) * 1000)
-            log.end_run(
-                db,
-                row,
-                status=status,
-                ended_at=ended,
-                items=run.items,
-                errors=errors,
-                error_count=run.error_count,
-            )
+            ended = run.now + round((clock.monotonic() - started) * 1000)
+            # By the job, whose lock we hold, if a signal came before the number of the row was known.
+            row = run.id or log.open_row(db, job)
+            if row is not None:
+                log.end_run(
+                    db,
+                    row,
+                    status=status,
+                    ended_at=ended,
+                    items=run.items,
+                    errors=errors,
+                    error_count=run.error_count,
+                )
 
         try:
+            run.id, dead = log.start_run(db, job, run.now)
+            if dead:
+                say("the run before this one was killed; its row is closed")
             yield run
+            end("completed", run.errors())
+            _deafen()  # a signal that comes before this fails the run, one that comes later finds it done
         except BaseException as exc:
+            _deafen()
             run.error_count += 1
-            with suppress(StoreError):  # the first error is the one that counts; the next run closes the row
+            # The first error is the one that counts; the next run closes the row.
+            with suppress(StoreError, sqlite3.Error):
                 end("failed", [describe(exc), *run.errors()])
                 _tell_streak(run, exc)
             raise
-        end("completed", run.errors())
         with suppress(StoreError):
             db.checkpoint()
 
@@ -133,7 +141,7 @@ def _tell_streak(run: Run, exc: BaseException) -> None:
     """Add to the error since when the job has been failing: the one line that cron mails should say it."""
     if not isinstance(exc, WhalesyncError):
         return
-    since, times = log.failing_since(run.db, TYPES[run.command])
+    since, times = log.failing_since(run.db, JOB_TYPES[run.command])
     if times > 1:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(since / 1000))
         exc.args = (f"{exc} (failed {times} times in a row, since {when} UTC)", *exc.args[1:])
@@ -147,16 +155,25 @@ def _signals() -> Iterator[None]:
         return
 
     def stop(signum: int, _: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
+        _deafen()
         raise Interrupted(signum)
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.getsignal(each) for each in STOPPING}
     try:
+        for each in STOPPING:
+            signal.signal(each, stop)
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _deafen() -> None:
+    """From here on the run ends by itself, and soon: SIGINT and SIGTERM do nothing."""
+    if threading.current_thread() is threading.main_thread():
+        for each in STOPPING:
+            # Not SIG_IGN: Python would print a complaint about a signal that has arrived, but not been heard yet.
+            signal.signal(each, lambda *_: None)
 
 
 def fail_if_all(run: Run, failed: int, tried: int, what: str) -> None:

@@ -20,8 +20,12 @@ from whalesync.store.locks import FileLock
 
 APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
 SCHEMA_VERSION = 1  # the number of steps in schema.py
+UNFINISHED = -1
 BUSY_SECONDS = 10.0
+BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002
+OPEN_SECONDS = 30.0  # another process may be bringing a large file up to date
+LOOKS_AT_LENGTH = 3
 
 RESTORE = "restore the last copy made with 'whalesync backup', or name another file with --db"
 
@@ -34,6 +38,7 @@ class Database:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._patience = BUSY_SECONDS
 
     def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -90,15 +95,18 @@ class Database:
         SQLite's own waiting asks ever more rarely, up to 0.1 s apart, and so misses the short pauses of a
         writer that works in batches; it also cannot be interrupted by a signal.
         """
-        end = time.monotonic() + BUSY_SECONDS
+        end = time.monotonic() + self._patience
         self.execute("PRAGMA busy_timeout = 0")
         try:
             while True:
                 try:
                     self.execute("BEGIN IMMEDIATE")
+                    self._patience = BUSY_SECONDS
                     return
                 except DatabaseBusy:
                     if time.monotonic() >= end:
+                        # What a failed run still wants to write must not wait as long again for each of it.
+                        self._patience = BUSY_AGAIN_SECONDS
                         raise
                     time.sleep(BUSY_POLL_SECONDS)
         finally:
@@ -112,7 +120,8 @@ class Database:
             yield
         finally:
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
 
     def fact(self, name: str, default: int | None = None) -> int | None:
         """A number that the program remembers about the file, such as ``made_at``."""
@@ -126,8 +135,10 @@ class Database:
             (name, value),
         )
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, patience: float = 0.2) -> None:
         """Move the WAL into the file and empty it, unless another process is at it or reading.
+
+        Readers are waited for ``patience`` seconds, and that with SQLite's writer lock held.
 
         The only place where checkpoints happen. TRUNCATE holds SQLite's writer lock, and our lock keeps
         checkpoints apart, so no two connections write and reset the WAL at one moment: that is the rare
@@ -135,7 +146,7 @@ class Database:
         """
         with FileLock(self.path, "checkpoint") as lock:
             if lock.try_acquire():
-                self.execute("PRAGMA busy_timeout = 200")
+                self.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
                 try:
                     self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
                 except DatabaseBusy:
@@ -145,10 +156,7 @@ class Database:
 
     def wal_bytes(self) -> int:
         """The size of the WAL beside the file."""
-        try:
-            return self.path.with_name(self.path.name + "-wal").stat().st_size
-        except OSError:
-            return 0
+        return _size(self.path, "-wal")
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back."""
@@ -191,7 +199,7 @@ def open_database(path: Path) -> Database:
                 f"cannot make the folder {path.parent} ({exc.strerror}): choose one with --db"
             ) from exc
         with FileLock(path, "open") as lock:
-            lock.acquire(patience=30)
+            lock.acquire(patience=OPEN_SECONDS)
             if _version(path) != SCHEMA_VERSION:
                 _bring_up_to_date(path)
     return _connect(path)
@@ -232,21 +240,52 @@ def _connect(path: Path) -> Database:
 
 
 def _version(path: Path) -> int:
-    """The schema version in the file's header; 0 for no file or an empty one.
+    """The schema version in the file's header; 0 for no file or an empty one, UNFINISHED for one without WAL.
 
     Read as bytes and not through SQLite, which would leave its traces on a file that is not ours. Our
-    header always stands in the main file: it is written before the file goes over to WAL.
+    header always stands in the main file: it is written before the file goes over to WAL. Never called while
+    this process has the file open: closing it here would take SQLite's locks away (sqlite.org/howtocorrupt.html).
     """
+    for attempt in range(LOOKS_AT_LENGTH):
+        header, size = _beginning(path)
+        if size == 0:
+            return 0
+        version, length = _judge(path, header)
+        # Restored from a copy that is not in WAL mode, or killed on the way to it.
+        if header[18] != 2 or _size(path, "-journal"):
+            return UNFINISHED
+        # With a WAL beside it the file may rightly be shorter than its header says, until the next checkpoint.
+        if size >= length or _size(path, "-wal"):
+            return version
+        # Or another process has finished a checkpoint between these looks: look again.
+        time.sleep(0.02 * attempt)
+    raise DamagedDatabase(f"{path} is cut short ({size} of {length} bytes); {RESTORE}")
+
+
+def _beginning(path: Path) -> tuple[bytes, int]:
+    """The file's header and size; (b"", 0) if there is no file."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise StoreError(f"{path} is no file; name another with --db")
         with open(path, "rb") as file:
-            header = file.read(100)
-            size = os.fstat(file.fileno()).st_size
+            return file.read(100), os.fstat(file.fileno()).st_size
     except FileNotFoundError:
-        return 0
+        return b"", 0
     except OSError as exc:
         raise StoreError(f"cannot open the database {path} ({exc.strerror}); {RESTORE}") from exc
-    if size == 0:
+
+
+def _size(path: Path, suffix: str) -> int:
+    """The size of what SQLite keeps beside the file; 0 if there is none."""
+    path = path.resolve()  # beside the file itself, not beside a link to it
+    try:
+        return path.with_name(path.name + suffix).stat().st_size
+    except OSError:
         return 0
+
+
+def _judge(path: Path, header: bytes) -> tuple[int, int]:
+    """The schema version, and the length the file should have (sqlite.org/fileformat.html)."""
 
     def number(offset: int, length: int = 4) -> int:
         return int.from_bytes(header[offset : offset + length], "big")
@@ -262,42 +301,65 @@ def _version(path: Path) -> int:
             "not touched: upgrade whalesync"
         )
     page_size = number(16, 2) if number(16, 2) != 1 else 65536
-    wal = path.with_name(path.name + "-wal")
-    # With a WAL beside it the file may rightly be shorter than its header says, until the next checkpoint.
-    if size < page_size * number(28) and not (wal.exists() and wal.stat().st_size):
-        raise DamagedDatabase(f"{path} is cut short ({size} of {page_size * number(28)} bytes); {RESTORE}")
-    return version
+    return version, page_size * number(28)
 
 
 def _bring_up_to_date(path: Path) -> None:
+    if _beginning(path)[1] == 0:
+        _make(path.resolve())
+        return
+    with _connect(path) as database:
+        _apply_steps(database)
+        database.value("PRAGMA journal_mode = WAL")
+        database.checkpoint()
+
+
+def _make(path: Path) -> None:
+    """Make the file under another name: under its own there is all of it, or nothing, whatever happens meanwhile."""
+    new = path.with_name(path.name + ".new")
+    try:
+        for leftover in (*_with_companions(new), *_with_companions(path)[1:]):
+            leftover.unlink(missing_ok=True)  # SQLite would play a journal of old into the new file
+        with _connect(new) as database:
+            # So that cleanup can give pages back to the file system; it takes effect on an empty file only.
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            _apply_steps(database)
+            database.value("PRAGMA journal_mode = WAL")
+        if path.exists():
+            new.chmod(path.stat().st_mode & 0o777)
+        new.replace(path)
+    except OSError as exc:
+        raise StoreError(
+            f"cannot make the database {path} ({exc.strerror}): this user must be able to write the folder"
+        ) from exc
+
+
+def _with_companions(path: Path) -> list[Path]:
+    """A database file and what SQLite keeps beside it."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-journal", "-wal", "-shm")]
+
+
+def _apply_steps(database: Database) -> None:
     from sqlite_utils import Database as SqliteUtils  # slow to load, and needed only here
 
     from whalesync.store.schema import steps
 
-    database = _connect(path)
-    try:
-        fresh = database.value("PRAGMA user_version") == 0
-        if fresh:
-            # So that cleanup can give pages back to the file system; it takes effect on an empty file only.
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        with database.write():
-            with database._translated():
-                steps.apply(SqliteUtils(database.connection, execute_plugins=False))
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            if fresh:
-                database.remember("made_at", int(time.time() * 1000))
-        # After the commit: the header with our mark is then in the main file, not in a WAL.
-        database.value("PRAGMA journal_mode = WAL")
-        if not fresh:
-            database.checkpoint()
-    finally:
-        database.close()
+    with database.write():
+        with database._translated():
+            steps.apply(SqliteUtils(database.connection, execute_plugins=False))
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if database.fact("made_at") is None:
+            database.remember("made_at", int(time.time() * 1000))
 
 
 def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
     """Raise what SQLite says in our words; a misuse of SQL is a bug and stays what it is."""
     code = (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
+    if not code and "decode to UTF-8" in str(
+        exc
+    ):  # Python's own, without a code: the file holds what is no text
+        code = sqlite3.SQLITE_CORRUPT
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise DatabaseBusy(
             f"another process has kept {path} locked for over {BUSY_SECONDS:.0f} s: see which with 'fuser', "

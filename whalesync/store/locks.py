@@ -22,7 +22,7 @@ class FileLock:
     """An exclusive lock named ``name`` that belongs to the database at ``db``."""
 
     def __init__(self, db: Path, name: str) -> None:
-        self.path = db.with_name(f"{db.name}.{name}.lock")
+        self.path = _lock_file(db, name)
         self._fd: int | None = None
 
     def try_acquire(self, patience: float = 0.0) -> bool:
@@ -36,7 +36,10 @@ class FileLock:
                 # Not inherited by children (PEP 446): a child that lived on would keep the lock.
                 self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except OSError as exc:
-                raise StoreError(f"cannot use the lock file {self.path} ({exc.strerror})") from exc
+                raise StoreError(
+                    f"cannot use the lock file {self.path} ({exc.strerror}): this user must be able to write the "
+                    "file and its folder"
+                ) from exc
         end = time.monotonic() + patience
         while True:
             try:
@@ -47,6 +50,11 @@ class FileLock:
                     self.release()
                     return False
                 time.sleep(POLL_SECONDS)
+            except OSError as exc:
+                self.release()
+                raise StoreError(
+                    f"cannot lock {self.path} ({exc.strerror}): choose another file with --db"
+                ) from exc
 
     def acquire(self, patience: float) -> None:
         """Take the lock.
@@ -75,9 +83,14 @@ class FileLock:
         self.release()
 
 
+def _lock_file(db: Path, name: str) -> Path:
+    db = db.resolve()  # one lock for all who come to the file, be it by a link
+    return db.with_name(f"{db.name}.{name}.lock")
+
+
 def is_held(db: Path, name: str) -> bool:
     """Whether a process holds the lock now. Asks with a shared lock that lives for microseconds."""
-    path = db.with_name(f"{db.name}.{name}.lock")
+    path = _lock_file(db, name)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
