@@ -3,6 +3,9 @@
 Amounts are added up as the decimals that the exchange gave, not as binary fractions: adding a trade and taking
 it away again leaves nothing behind, so figures that are kept up to date for years equal those of a
 recomputation to the last digit.
+
+The totals cover all that was ever synced: a trade that is no longer stored, whether cleanup or somebody's own
+SQL has deleted it, stays in them. The windows hold only what is stored.
 """
 
 from __future__ import annotations
@@ -11,26 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, localcontext
-from typing import NamedTuple
 
-from whalesync.records import BUY, SELL
+from whalesync.records import DAY_MS
 
-DAY_MS = 24 * 3600 * 1000
 WINDOWS_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 
 # Amounts are below 1e15 and have at most 18 decimals, or 17 digits: no sum ever needs more digits than this.
 _EXACT = Context(prec=100)
-
-
-class Row(NamedTuple):
-    """What a stored trade brings to the figures."""
-
-    id: int
-    whale_id: int
-    action: str
-    amount: float
-    profit: float | None
-    timestamp: int
 
 
 @contextmanager
@@ -50,70 +40,87 @@ class Sums:
     sells: int = 0
     last_active: int | None = None
 
-    def add(self, row: Row) -> None:
-        """Count one more trade."""
-        self.last_active = max(self.last_active or row.timestamp, row.timestamp)
-        if row.action == BUY:
-            self.buys += 1
-        elif row.action == SELL:
-            self.sells += 1
-        else:
-            return
-        self.volume += Decimal(repr(row.amount))
-        if row.profit is not None:
-            self.profit += Decimal(repr(row.profit))
+    def add(self, more: Sums) -> None:
+        """Count more trades."""
+        self.volume += more.volume
+        self.profit += more.profit
+        self.buys += more.buys
+        self.sells += more.sells
+        times = [time for time in (self.last_active, more.last_active) if time is not None]
+        self.last_active = max(times, default=None)
+
+    def take(self, less: Sums) -> None:
+        """Take away trades that were counted. The last activity stays: they did happen."""
+        self.volume -= less.volume
+        self.profit -= less.profit
+        self.buys -= less.buys
+        self.sells -= less.sells
+
+
+def _none() -> list[Decimal]:
+    return [Decimal(0) for _ in WINDOWS_MS]
+
+
+@dataclass
+class Part:
+    """Some trades of one whale: their sums, and the volume of those that lie in each window."""
+
+    sums: Sums = field(default_factory=Sums)
+    windows: list[Decimal] = field(default_factory=_none)
 
 
 @dataclass
 class Tally:
-    """One whale: everything that was ever synced, what of it was pruned, and the rolling windows."""
+    """One whale: everything that was ever synced, what of it is no longer stored, and the rolling windows."""
 
     all: Sums = field(default_factory=Sums)
     pruned: Sums = field(default_factory=Sums)
-    windows: list[Decimal] = field(default_factory=lambda: [Decimal(0) for _ in WINDOWS_MS])
+    windows: list[Decimal] = field(default_factory=_none)
 
-    def add(self, row: Row, as_of: int) -> None:
-        """Count a trade that is new to us; the windows end at ``as_of``."""
-        self.all.add(row)
-        self._shift(row, as_of, 1)
+    def count(self, part: Part) -> None:
+        """Trades that are new to us."""
+        self.all.add(part.sums)
+        self.shift(part, 1)
 
-    def prune(self, row: Row, as_of: int) -> None:
-        """A counted trade was removed by cleanup: the totals keep it, the windows only hold what is stored."""
-        self.pruned.add(row)
-        self._shift(row, as_of, -1)
+    def prune(self, part: Part) -> None:
+        """Counted trades were deleted: the totals keep them, the windows do not."""
+        self.pruned.add(part.sums)
+        self.shift(part, -1)
 
-    def _shift(self, row: Row, as_of: int, sign: int) -> None:
-        if row.action in (BUY, SELL):
-            amount = sign * Decimal(repr(row.amount))
-            for i, width in enumerate(WINDOWS_MS):
-                if row.timestamp >= as_of - width:
-                    self.windows[i] += amount
+    def prune_uncounted(self, part: Part) -> None:
+        """Trades were deleted before they were ever counted: they were synced, so the totals have them."""
+        self.all.add(part.sums)
+        self.pruned.add(part.sums)
 
-    def leave(self, window: int, row: Row, sign: int) -> None:
-        """A trade leaves a window as time goes on (``sign`` -1), or comes back into it (1)."""
-        if row.action in (BUY, SELL):
-            self.windows[window] += sign * Decimal(repr(row.amount))
+    def restore(self, part: Part) -> None:
+        """Deleted trades have been synced once more and will be counted as new: not twice in the totals."""
+        self.all.take(part.sums)
+        self.pruned.take(part.sums)
+
+    def put_back(self, part: Part) -> None:
+        """Deleted trades are stored again as if nothing had happened."""
+        self.pruned.take(part.sums)
+        self.shift(part, 1)
+
+    def shift(self, part: Part, sign: int) -> None:
+        """Trades come into the windows (``sign`` 1) or leave them (-1)."""
+        self.windows = [now + sign * more for now, more in zip(self.windows, part.windows, strict=True)]
 
     def with_pruned(self, pruned: Sums) -> Tally:
-        """The same, with what was pruned in its totals: what a recomputation from the rows must add."""
+        """The same, with what is no longer stored in its totals: what a recomputation from the rows must add."""
         self.pruned = pruned
-        self.all.volume += pruned.volume
-        self.all.profit += pruned.profit
-        self.all.buys += pruned.buys
-        self.all.sells += pruned.sells
-        times = [time for time in (self.all.last_active, pruned.last_active) if time is not None]
-        self.all.last_active = max(times, default=None)
+        self.all.add(pruned)
         return self
 
     def difference(self, kept: Tally) -> str:
         """In words, how ``kept`` differs from this."""
-        pairs = {
-            "volume": (kept.all.volume, self.all.volume),
-            "profit": (kept.all.profit, self.all.profit),
+        pairs: dict[str, tuple[object, object]] = {
+            "volume": (_plain(kept.all.volume), _plain(self.all.volume)),
+            "profit": (_plain(kept.all.profit), _plain(self.all.profit)),
             "buys": (kept.all.buys, self.all.buys),
             "sells": (kept.all.sells, self.all.sells),
             "last activity": (kept.all.last_active, self.all.last_active),
-            "windows": (tuple(map(str, kept.windows)), tuple(map(str, self.windows))),
+            "windows": (_plain(*kept.windows), _plain(*self.windows)),
         }
         return ", ".join(f"{name} {had} instead of {is_}" for name, (had, is_) in pairs.items() if had != is_)
 
@@ -128,3 +135,7 @@ class Tally:
         self.windows = [
             now + (is_ - had) for now, had, is_ in zip(self.windows, kept.windows, right.windows, strict=True)
         ]
+
+
+def _plain(*numbers: Decimal) -> str:
+    return " / ".join(f"{number.normalize():f}" for number in numbers)

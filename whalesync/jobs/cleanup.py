@@ -1,7 +1,8 @@
 """``cleanup``: prunes what is older than the retention, until none is left, without holding up anybody.
 
-A wrong clock must not empty the table: the exchange's own time corrects ours, and a cut that no trade and no
-sync is younger than is refused.
+A wrong clock must not empty the table. The exchange's own time corrects ours; a cut that no trade and no sync
+is younger than is refused; and time counts only up to a day after the last good sync, since nobody can tell a
+clock that has jumped ahead from a pause.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Callable
 
 from whalesync.errors import JobFailed
 from whalesync.jobs.run import Run
-from whalesync.jobs.stats import forget
-from whalesync.store import prune, stats
+from whalesync.jobs.stats import catch_up, prune_sums
+from whalesync.jobs.turns import Turns
+from whalesync.records import DAY_MS
+from whalesync.store import prune
 
-DAY_MS = 24 * 3600 * 1000
-ROWS_AT_ONCE = 1_000
-PAUSE_SHARE = 0.5  # of the time a batch took, for other writers
-WAL_BYTES = 4 * 1024 * 1024  # beyond this the WAL is emptied between two batches
+MOST_PAGES = 2_000  # of free space given back in one turn: 8 MB
 
 
 def cleanup(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -26,60 +26,92 @@ def cleanup(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
     Raises:
         JobFailed: the clock cannot be right; nothing was deleted.
     """
-    cut = run.now - max(0, run.db.fact("clock_ahead") or 0) - run.settings.retention_days * DAY_MS
-    check_cut(cut, prune.youngest(run.db), run.now)
-    with run.db.write():
-        prune.raise_floors(run.db, cut)
-    for delete in (_trades, _rejected, _logs):
-        while True:
-            begun = time.monotonic()
-            with run.db.write():
-                deleted = delete(run, cut)
-            run.items += deleted
-            if deleted < ROWS_AT_ONCE:
-                break
-            sleep((time.monotonic() - begun) * PAUSE_SHARE)
-            if run.db.wal_bytes() > WAL_BYTES:
-                run.db.checkpoint()
-    while prune.give_back(run.db):
-        sleep(0.005)
-    day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(cut / 1000))
-    run.summary = f"{run.items} rows older than {day} UTC deleted"
+    db, turns = run.db, Turns(run.db, sleep)
+    cut = safe_cut(run, prune.youngest(db))
+    prune.widen_cache(db)
+    # First the sums: they must know what is being removed.
+    catch_up(db, run.now, turns)
+    with db.write():
+        prune.raise_floors(db, cut)
+    _trades(run, turns, cut)
+    _rejected(run, turns, cut)
+    kept = prune.last_runs(db)
+    _all(run, turns, lambda limit: prune.sync_logs(db, cut, kept, limit))
+    _all(run, turns, lambda limit: prune.removed_trades(db, cut, limit), counted=False)
+    _give_back(run, turns)
+    run.summary = f"{run.items} rows older than {_minute(cut)} UTC deleted"
 
 
-def check_cut(cut: int, youngest: prune.Youngest, now: int) -> None:
-    """Refuse a cut that can only come of a wrong clock.
+def safe_cut(run: Run, youngest: prune.Youngest) -> int:
+    """The moment (ms) before which things are too old to be kept.
 
     Raises:
-        JobFailed: no trade and no sync is younger than the cut, or the last sync is far from now.
+        JobFailed: no trade and no sync is younger than that.
     """
+    retention = run.settings.retention_days * DAY_MS
+    now = run.now - max(0, run.db.fact("clock_ahead") or 0)
     known = [moment for moment in youngest if moment is not None]
-    if known and cut > max(known):
+    if known and now - retention > max(known):
         raise JobFailed(
-            f"refused to delete everything up to {_day(cut)}: nothing known is younger than {_day(max(known))}; "
-            "check the clock, or let sync-whales succeed once"
+            f"refused to delete everything up to {_day(now - retention)}: nothing known is younger than "
+            f"{_day(max(known))}; check the clock, or let sync-whales succeed once"
         )
-    if youngest.sync is not None and abs(now - youngest.sync) > DAY_MS:
-        raise JobFailed(
-            f"refused to delete anything: the clock says {_day(now)}, the last good sync was on "
-            f"{_day(youngest.sync)}; check the clock, or let sync-whales succeed once"
+    believed = now if youngest.sync is None else min(now, youngest.sync + DAY_MS)
+    if believed < now:
+        run.note(
+            "clock",
+            f"the last good sync was on {_day(youngest.sync or 0)}, so what a later day would delete is kept",
         )
+    return believed - retention
+
+
+def _trades(run: Run, turns: Turns, cut: int) -> None:
+    done = False
+    while not done:
+        with turns.turn() as limit:
+            end = prune.oldest(run.db, cut, limit)
+            if end is None:
+                return
+            # The first half is what the index is searched by.
+            where, params = "timestamp <= ? AND (timestamp, id) <= (?, ?)", (end[0], *end)
+            prune_sums(run.db, run.now, where, params)
+            deleted = prune.trades(run.db, where, params)
+        run.items += deleted
+        run.progress(f"{run.items} rows deleted")
+        done = deleted < limit
+
+
+def _rejected(run: Run, turns: Turns, cut: int) -> None:
+    after = 0
+    while ids := prune.old_rejected(run.db, cut, after, turns.rows):
+        with turns.turn():
+            deleted = prune.rejected_records(run.db, ids, cut)
+        run.items += deleted
+        after = ids[-1]
+
+
+def _all(run: Run, turns: Turns, delete: Callable[[int], int], *, counted: bool = True) -> None:
+    deleted = limit = 1
+    while deleted >= limit:
+        with turns.turn() as limit:
+            deleted = delete(limit)
+        run.items += deleted if counted else 0
+
+
+def _give_back(run: Run, turns: Turns) -> None:
+    left = prune.free_pages(run.db)
+    while left:
+        with turns.turn() as limit:
+            prune.give_back(run.db, min(limit, left, MOST_PAGES))
+        before, left = left, prune.free_pages(run.db)
+        run.progress(f"{left} free pages left to give back")
+        if left >= before:
+            return  # the file was made without auto_vacuum, or others free more than we give back
 
 
 def _day(moment: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(moment / 1000))
 
 
-def _trades(run: Run, cut: int) -> int:
-    rows = stats.delete_older(run.db, cut, ROWS_AT_ONCE)
-    if rows:
-        forget(run.db, rows, run.now)
-    return len(rows)
-
-
-def _rejected(run: Run, cut: int) -> int:
-    return prune.rejected_records(run.db, cut, ROWS_AT_ONCE)
-
-
-def _logs(run: Run, cut: int) -> int:
-    return prune.sync_logs(run.db, cut, ROWS_AT_ONCE)
+def _minute(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment / 1000))

@@ -51,8 +51,9 @@ CREATE TABLE markets (
     UNIQUE (platform, external_id)
 );
 
+-- AUTOINCREMENT: a wallet never inherits the trades and sums of one that somebody deleted.
 CREATE TABLE whales (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     platform TEXT NOT NULL DEFAULT 'opinion_trade',
     address TEXT NOT NULL,
     label TEXT,
@@ -80,6 +81,7 @@ CREATE TABLE whale_cursors (
     pending INTEGER NOT NULL DEFAULT 0,
     frontier INTEGER,
     below INTEGER,
+    again INTEGER NOT NULL DEFAULT 0,
     floor INTEGER,
     rejected_since INTEGER,
     recheck_at INTEGER,
@@ -134,7 +136,8 @@ CREATE TABLE rejected_records (
 );
 
 -- Exact sums behind the figures in "whales": decimals as text, so that adding and taking away never drifts.
--- "pruned_*" is what cleanup has removed; "window_*" is what the rolling windows hold.
+-- "pruned_*" is what was counted and is no longer stored (to which "pruned_whole_*" add whole numbers of 1e-8, since
+-- SQLite can sum those up by itself); "window_*" is what the rolling windows hold.
 CREATE TABLE whale_tallies (
     whale_id INTEGER PRIMARY KEY REFERENCES whales (id),
     volume TEXT NOT NULL DEFAULT '0',
@@ -147,10 +150,37 @@ CREATE TABLE whale_tallies (
     pruned_buys INTEGER NOT NULL DEFAULT 0,
     pruned_sells INTEGER NOT NULL DEFAULT 0,
     pruned_last_active INTEGER,
+    pruned_whole_volume INTEGER NOT NULL DEFAULT 0 CHECK (typeof(pruned_whole_volume) = 'integer'),
+    pruned_whole_profit INTEGER NOT NULL DEFAULT 0 CHECK (typeof(pruned_whole_profit) = 'integer'),
     window_24h TEXT NOT NULL DEFAULT '0',
     window_7d TEXT NOT NULL DEFAULT '0',
     window_30d TEXT NOT NULL DEFAULT '0'
 );
+
+-- Trades that somebody else than cleanup has deleted, under the ids they had: compute-stats takes them out of the
+-- windows, and knows them again, should they be synced once more. "state": 0 deleted since the last compute-stats,
+-- 1 taken out of the windows, 2 is back.
+CREATE TABLE removed_activity (
+    id INTEGER PRIMARY KEY,
+    whale_id INTEGER NOT NULL,
+    fill_key INTEGER,
+    action TEXT NOT NULL,
+    amount REAL NOT NULL,
+    profit REAL,
+    timestamp INTEGER NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0
+);
+"""
+
+# Cleanup keeps the sums right by itself, and says with the fact "pruning" that it is at work: nobody else ever
+# sees that fact, since it comes and goes within cleanup's own transactions.
+REMOVED = """
+CREATE TRIGGER whale_activity_removed AFTER DELETE ON whale_activity
+WHEN NOT EXISTS (SELECT 1 FROM facts WHERE name = 'pruning')
+BEGIN
+    INSERT OR REPLACE INTO removed_activity (id, whale_id, fill_key, action, amount, profit, timestamp)
+    VALUES (old.id, old.whale_id, old.fill_key, old.action, old.amount, old.profit, old.timestamp);
+END
 """
 
 INDEXES = """
@@ -167,6 +197,10 @@ CREATE INDEX sync_logs_by_start ON sync_logs (started_at);
 CREATE INDEX rejected_records_by_run ON rejected_records (sync_log_id);
 -- The children of a market.
 CREATE INDEX markets_by_parent ON markets (parent_external_id);
+-- What compute-stats has to take out of the windows; a fill that comes back; retention.
+CREATE INDEX removed_activity_by_state ON removed_activity (state, id);
+CREATE INDEX removed_activity_by_fill ON removed_activity (whale_id, fill_key);
+CREATE INDEX removed_activity_by_time ON removed_activity (timestamp);
 """
 
 
@@ -209,5 +243,6 @@ def first(db: Database) -> None:
     for statement in (TABLES + INDEXES).split(";\n"):
         if statement.strip():
             db.execute(statement)
+    db.execute(REMOVED)
     for tier, delay_ms in (("pro_plus", 0), ("pro", PRO_DELAY_MS), ("free", FREE_DELAY_MS)):
         db.execute(_view(tier, delay_ms))
