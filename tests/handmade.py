@@ -29,7 +29,7 @@ from whalesync.store.database import open_database
 from whalesync.store.trades import ledgers
 
 NOW = 1_790_000_000  # Unix seconds
-WALLETS = [f"0x{i:040x}" for i in range(1, 9)]
+WALLETS = [f"0x{i:040x}" for i in range(1, 31)]
 
 Fields = tuple[Any, ...]
 
@@ -230,3 +230,13 @@ def as_fields(record: dict[str, Any]) -> Fields:
         *(float(record[name]) for name in ("amount", "price", "shares", "fee", "profit")),
         record["createdAt"] * 1000,
     )  # fmt: skip
+
+
+def exact(office: Office, *wallets: str) -> bool:
+    """Whether just what the exchange has is stored."""
+    return all(office.stored(wallet) == office.listed(wallet) for wallet in wallets or (WALLETS[0],))
+
+
+def count(office: Office) -> int:
+    """How many trades of the first wallet are stored."""
+    return office.stored().total()

@@ -5,5 +5,5 @@ from model import ExactSync
 
 TestExactSync = ExactSync.TestCase
 TestExactSync.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
