@@ -207,7 +207,7 @@ def test_a_copy_whose_time_cannot_be_noted_stays(
     db: Database, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the database itself cannot be written, the copy is good all the same, and the line says both."""
-    monkeypatch.setattr("whalesync.store.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(db, "_patience", 0.05)
     with (
         open_database(db.path) as other,
         other.write(),
