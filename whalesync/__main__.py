@@ -19,6 +19,8 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while all that is being loaded
         code = 130
+    except (ImportError, MemoryError, OSError) as exc:  # with too little memory, or too few file handles
+        sys.exit(f"whalesync: it cannot be loaded ({exc or 'not enough memory'})")
     sys.exit(code)
 
 

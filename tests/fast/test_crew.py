@@ -120,14 +120,14 @@ def test_an_error_that_leaves_a_task_ends_all() -> None:
     def task(number: int) -> Task:
         yield [partial(request, number)]
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(KeyRefused):
         crew(in_flight=3).run(task(number) for number in range(100))
     assert len(made) <= 6
     end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
+    while set(threading.enumerate()) - before and time.monotonic() < end:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) - before == set()
 
 
 def test_a_crew_can_be_used_after_a_failure() -> None:

@@ -13,20 +13,20 @@ from machine import KEY, Host, fill_books, wallet
 from whalesync.sandbox import Books, Sandbox
 
 
-@pytest.fixture()
+@pytest.fixture
 def books() -> Books:
     """Two wallets of 66 trades each: four pages."""
     return fill_books(2, 60)
 
 
-@pytest.fixture()
+@pytest.fixture
 def exchange(books: Books) -> Iterator[Sandbox]:
     """The stand-in exchange with these books, without a rate limit."""
     with Sandbox(books, key=KEY, rate=None) as sandbox:
         yield sandbox
 
 
-@pytest.fixture()
+@pytest.fixture
 def host(exchange: Sandbox, tmp_path: Path) -> Iterator[Host]:
     """A machine that watches both wallets."""
     folder = tmp_path / "host"
@@ -37,7 +37,7 @@ def host(exchange: Sandbox, tmp_path: Path) -> Iterator[Host]:
     made.end()
 
 
-@pytest.fixture()
+@pytest.fixture
 def unprivileged() -> list[str]:
     """What to start a program with, so that it may only do what the modes of files say."""
     if os.geteuid() != 0:

@@ -147,7 +147,9 @@ WIRE: dict[str, Answer] = {
     "total below 0": bodies('{"total": -1, "list": []}'),
     "total of 10^18": bodies('{"total": 1000000000000000000, "list": []}'),
     "error number is a list": says(200, b'{"errno": [[[]]], "errmsg": "", "result": null}'),
-    "error number is an object": says(200, b'{"errno": {}, "errmsg": "", "result": {"total": 0, "list": []}}'),
+    "error number is an object": says(
+        200, b'{"errno": {}, "errmsg": "", "result": {"total": 0, "list": []}}'
+    ),
     "redirect": says(302, b"", {"Location": "https://elsewhere.example/"}),
     "204": says(204),
     "304": says(304),
@@ -190,7 +192,9 @@ RECORD: dict[str, Answer] = {
     "a status that is not filled": first_record(status=1, statusEnum="Pending"),
     "a negative amount": first_record(amount="-5"),
     "a record that is text": listed(
-        lambda result, request: result["list"].__setitem__(0, request.query["page"]) if result["list"] else None
+        lambda result, request: (
+            result["list"].__setitem__(0, request.query["page"]) if result["list"] else None
+        )
     ),
     "the key as hash": first_record(txHash=None, note=KEY),
 }

@@ -21,7 +21,7 @@ STRACE = shutil.which("strace")
 WATCHED = (wallet(1), wallet(2))
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_disk(tmp_path: Path, exchange: Sandbox) -> Iterator[Host]:
     """A machine whose database is on a disk of 1 MB."""
     folder = tmp_path / "disk"
@@ -184,7 +184,7 @@ def test_damaged_pages(tmp_path: Path) -> None:
         pages = len(whole) // 4096
         noticed = 0
         jobs = ("sync-whales", "compute-stats", "cleanup")
-        for number, page in enumerate(range(2, pages + 1)):
+        for number, page in enumerate(range(2, pages + 1, 2)):
             for path in host.folder.iterdir():
                 path.unlink()
             start = (page - 1) * 4096
@@ -219,4 +219,4 @@ def test_journal_of_a_file_that_is_gone(host: Host, books: Books) -> None:
     host.succeed("sync-whales")
     host.check_whole()
     host.check_exact(books, 2)
-    assert APPLICATION_ID == host.rows("PRAGMA application_id")[0][0]
+    assert host.rows("PRAGMA application_id")[0][0] == APPLICATION_ID

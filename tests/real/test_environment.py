@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -149,7 +148,11 @@ def test_text_from_outside_is_harmless(host: Host, books: Books) -> None:
     host.run("whales", "add", wallet(1), "--label", label)
     assert host.rows("SELECT title FROM markets WHERE external_id = '99'") == [(title,)]
     for arguments in (("activity",), ("markets",), ("status",), ("whales", "list"), ("activity", "--csv")):
-        ended = host.run(*arguments, "--limit", "200") if arguments != ("whales", "list") else host.run(*arguments)
+        ended = (
+            host.run(*arguments, "--limit", "200")
+            if arguments != ("whales", "list")
+            else host.run(*arguments)
+        )
         assert ended.code == 0, ended
         assert not {"\x1b", "\x07", "\u202e"} & set(ended.out), arguments
     lines = host.run("activity", "--csv").out.splitlines()
@@ -185,7 +188,9 @@ def test_bad_address(url: str, host: Host, exchange: Sandbox) -> None:
     assert exchange.requests == []
 
 
-@pytest.mark.parametrize("key", [KEY + "\nX-Evil: 1", KEY + "\r\n\r\nGET /", "ключ", KEY + "\x00"[:0] + "\x7f"])
+@pytest.mark.parametrize(
+    "key", [KEY + "\nX-Evil: 1", KEY + "\r\n\r\nGET /", "ключ", KEY + "\x00"[:0] + "\x7f"]
+)
 def test_key_that_is_none(key: str, host: Host, exchange: Sandbox) -> None:
     """A key with a line break or other signs never gets into a request."""
     host.key = key
@@ -218,12 +223,14 @@ def test_the_key_is_in_no_ping(host: Host, exchange: Sandbox) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    exchange.fault = lambda request, handler: handler.send(
-        400, f'{{"errno": 400, "errmsg": "key {KEY}"}}'.encode()
-    ) or True
+    exchange.fault = lambda request, handler: (
+        handler.send(400, f'{{"errno": 400, "errmsg": "key {KEY}"}}'.encode()) or True
+    )
     with ThreadingHTTPServer(("127.0.0.1", 0), Monitor) as monitor:
         Thread(target=monitor.serve_forever, daemon=True).start()
-        line = host.fail("sync-whales", env={"WHALESYNC_PING_URL": f"http://127.0.0.1:{monitor.server_port}/uuid"})
+        line = host.fail(
+            "sync-whales", env={"WHALESYNC_PING_URL": f"http://127.0.0.1:{monitor.server_port}/uuid"}
+        )
         monitor.shutdown()
     assert "***" in line
     assert len(bodies) == 2

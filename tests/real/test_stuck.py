@@ -28,7 +28,6 @@ HOLD_READ = (
 HOLD_FILE = "import fcntl; f = open(file, 'a'); fcntl.flock(f, fcntl.LOCK_EX)"
 
 
-
 @contextmanager
 def stopped_holder(code: str, file: str) -> Iterator[None]:
     """A process that has run ``code`` on ``file``, and was stopped."""

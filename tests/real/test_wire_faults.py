@@ -99,8 +99,7 @@ def test_one_wallet_fails(name: str, seen: Cases) -> None:
     status, _, error, error_count = case.row
     assert (case.ended.code, len(case.ended.lines()), status) == (0, 0, "completed") or (
         # What the exchange puts off for one wallet, it may put off before the other is asked for.
-        "Retry-After" in name
-        and (case.ended.code, len(case.ended.lines()), status) == (1, 1, "failed")
+        "Retry-After" in name and (case.ended.code, len(case.ended.lines()), status) == (1, 1, "failed")
     )
     assert error_count >= 1 and error is not None
     if name in WIRE:
@@ -187,7 +186,10 @@ def test_refused_key(job: str, host: Host, exchange: Sandbox) -> None:
 
 def test_markets_of_every_bad_kind(host: Host, exchange: Sandbox) -> None:
     """A price, a book and a market that cannot be read are told and kept out; the job goes on."""
-    answers = iter((WIRE | PRICE)[name] for name in ("HTML", "a price of NaN", "nested 100,000 deep", "gzip bomb", "an array"))
+    answers = iter(
+        (WIRE | PRICE)[name]
+        for name in ("HTML", "a price of NaN", "nested 100,000 deep", "gzip bomb", "an array")
+    )
 
     def fault(request: Request, handler: Handler) -> bool:
         answer = next(answers, None) if request.path.startswith("/token/") else None

@@ -138,7 +138,8 @@ class _Bad(Exception):
 def _list_of(result: Any) -> tuple[int, list[Any]]:
     """The ``total`` and the ``list`` of a result; the exchange says null for an empty list."""
     total = result.get("total") if isinstance(result, dict) else None
-    listed = (result.get("list") or []) if isinstance(result, dict) else None
+    listed = result.get("list") if isinstance(result, dict) else None
+    listed = [] if listed is None else listed
     if not isinstance(listed, list) or isinstance(total, bool) or not isinstance(total, int):
         raise UnreadableAnswer("a list without 'total' and 'list'", _dump(result))
     if not 0 <= total <= MAX_TOTAL:

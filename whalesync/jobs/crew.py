@@ -118,13 +118,15 @@ class _Shift:
     def _submit(self, batch: _Batch, index: int, request: Request) -> None:
         self._busy += 1
         if self._threads < self._busy:
-            self._threads += 1  # before it starts: a signal that comes meanwhile must not hide it from dismiss()
+            self._threads += 1  # before it starts: a signal that comes meanwhile must not hide it
             try:
                 Thread(target=self._serve, daemon=True).start()
             except RuntimeError as exc:  # the system gives no more: those there are do it all
                 self._threads -= 1
                 if not self._threads:
-                    raise JobFailed("no thread can be started: too little memory, or too many processes") from exc
+                    raise JobFailed(
+                        "no thread can be started: too little memory, or too many processes"
+                    ) from exc
         self._orders.put((batch, index, request))
 
     def _collect(self) -> None:
