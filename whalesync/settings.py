@@ -15,9 +15,7 @@ RATE_LIMIT = 15
 RETENTION_DAYS = 90
 TIME_BUDGETS = {"sync-whales": 50.0, "sync-markets": 240.0}
 
-NO_KEY = (
-    "OPINION_TRADE_API_KEY is not set: put it into the env file (see 'whalesync doctor') or the environment"
-)
+NO_KEY = "OPINION_TRADE_API_KEY is not set: put OPINION_TRADE_API_KEY=… into {}, or into the environment"
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Settings:
             SettingsError: there is none, or it cannot be a header's value.
         """
         if not self.api_key:
-            raise SettingsError(NO_KEY)
+            raise SettingsError(NO_KEY.format(self.env_file or default_env_file()))
         if not (self.api_key.isascii() and self.api_key.isprintable()):
             raise SettingsError("OPINION_TRADE_API_KEY holds characters that no key has: copy it anew")
         return self.api_key
@@ -155,11 +153,16 @@ def _read_env_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, s
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"the env file {path} cannot be read ({_reason(exc)})") from exc
-    # No interpolation: a "$" in a key is a "$".
-    from dotenv.main import DotEnv
+    # The parser alone: no interpolation, so that a "$" in a key is a "$", and no warnings of its own.
+    from dotenv.parser import parse_stream
 
-    parsed = DotEnv(dotenv_path=None, stream=StringIO(text), interpolate=False).dict()
-    return {name: value for name, value in parsed.items() if value}
+    found: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            raise SettingsError(f"line {binding.original.line} of the env file {path} is not NAME=VALUE")
+        if binding.key and binding.value:
+            found[binding.key] = binding.value
+    return found
 
 
 def _reason(exc: Exception) -> str:

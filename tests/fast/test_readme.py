@@ -86,17 +86,17 @@ def test_restoring_a_backup_takes_the_three_printed_lines(demo: Path, tmp_path: 
     whalesync = tmp_path / "whalesync"
     whalesync.write_text(f'#!/bin/sh\nexec {sys.executable} -m whalesync "$@"\n')
     whalesync.chmod(0o755)
-    copy, broken = tmp_path / "whalesync-backup.db", tmp_path / "live.db"
+    copy, broken = tmp_path / "copy.db", tmp_path / "whalesync.db"
     subprocess.run([whalesync, "--db", demo, "backup", copy], check=True, capture_output=True, timeout=60)
     broken.write_bytes(b"no database at all")
-    (tmp_path / "live.db-wal").write_bytes(b"left over")
+    (tmp_path / "whalesync.db-wal").write_bytes(b"left over")
 
     lines = re.search(r"To restore.*?```sh\n(.*?)```", README, re.DOTALL)
     assert lines is not None and len(lines[1].splitlines()) == 3
     done = subprocess.run(
-        ["/bin/sh", "-c", lines[1]],
+        ["/bin/sh", "-c", lines[1].replace("/var/backups/whalesync.db", str(copy))],
         cwd=tmp_path,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "WHALESYNC_DB": str(broken), "HOME": str(tmp_path)},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,

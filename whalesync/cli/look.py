@@ -56,6 +56,8 @@ def status(
     from whalesync.views import output
     from whalesync.views import status as view
 
+    if as_json and metrics:
+        raise SettingsError("--json and --metrics cannot both be: take one")
     now, found = now_ms(), settings()
     try:
         with open_existing(found.db) as db:
@@ -67,7 +69,7 @@ def status(
                 output.write_json(document, out)
         else:
             tell(f"whalesync status: {exc}")
-        return int(check)
+        return int(check or metrics)  # metrics of nothing must not look like those of a healthy file
     with output.standard_output(sys.stdout) as out:
         if as_json:
             output.write_json(view.as_json(state), out)

@@ -19,8 +19,7 @@ from whalesync.errors import AnotherRunActive, Interrupted, WhalesyncError
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code. The one place where errors become words and codes."""
     verbose = "-v" in arguments or "--verbose" in arguments
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    name = f"whalesync {command}".strip()
+    name = " ".join(["whalesync", *_command(arguments)])
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="whalesync", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -51,6 +50,17 @@ def run(arguments: Sequence[str]) -> int:
         _trace(verbose)
         tell(f"{name}: unexpected {type(exc).__name__}: {exc}; run it with -v to see where, and report it")
         return 1
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    """The words of the command line that name the command."""
+    words, names = iter(arguments), []
+    for word in words:
+        if word in ("--db", "--api-url"):
+            next(words, None)
+        elif not word.startswith("-"):
+            names.append(word)
+    return names[: 2 if names[:1] == ["whales"] else 1]
 
 
 def tell_lines(words: str) -> None:

@@ -29,8 +29,10 @@ def demo(
     ] = None,
 ) -> None:
     """Play the exchange on loopback, run the four jobs against it, show the result. No key, no network."""
+    import shlex
     import tempfile
 
+    from whalesync.host.crontab import this_program
     from whalesync.jobs.perform import perform
     from whalesync.sandbox import Sandbox, build_world
     from whalesync.settings import Settings
@@ -41,6 +43,8 @@ def demo(
 
     if keep is not None and keep.exists():
         raise SettingsError(f"{keep} exists already: name a new file for the demo")
+    if keep is not None and not keep.absolute().parent.is_dir():
+        raise SettingsError(f"there is no folder {keep.absolute().parent}: make it, or choose another place")
     path = (keep or Path(tempfile.mkdtemp(prefix="whalesync-demo-")) / "whalesync.db").absolute()
     world = build_world(SEED, binary=6, categorical=1, whales=3, days=2, trades_per_day=20)
     with Sandbox(world.books) as exchange:
@@ -60,7 +64,8 @@ def demo(
         view.render(view.gather(db, now), console)
         out.write(f"\n$ whalesync activity --limit {FEED_ROWS}\n")
         tables.render_activity(feed.activity(db, "pro-plus", now, limit=FEED_ROWS), console, now)
-    tell(f"The demo's database stays at {path}: try 'whalesync --db {path} whales list'.")
+    again = shlex.join([*this_program(), "--db", str(path), "whales", "list"])
+    tell(f"The demo's database stays at {path}: try {again}")
 
 
 def sandbox(
@@ -72,7 +77,8 @@ def sandbox(
     from whalesync.sandbox import Sandbox, build_world
     from whalesync.views import output
 
-    world = build_world(SEED)
+    # About a trade a minute, so that whoever tries a crontab sees them come.
+    world = build_world(SEED, days=2, trades_per_day=300)
     try:
         exchange = Sandbox(world.books, port=port)
     except OSError as exc:

@@ -28,18 +28,30 @@ def parse_address(text: str) -> str:
 
 
 def find_whale(db: Database, text: str) -> str:
-    """The address that ``text`` stands for: an address, or the label of a whale on the watch list.
+    """The address that ``text`` stands for: an address, or the label of a whale that is or was watched.
 
     Raises:
-        SettingsError: neither; with the nearest label or address.
+        SettingsError: neither, with the nearest label or address; or a label that several have.
     """
     if _ADDRESS.fullmatch(text.strip().lower()):
         return text.strip().lower()
-    known = {row["label"]: row["address"] for row in whales.addresses(db) if row["label"]}
-    for label, address in known.items():
-        if label.casefold() == text.casefold():
-            return str(address)
-    raise SettingsError(f"no whale is called {text[:50]!r}{did_you_mean(text, [*known, *known.values()])}")
+    rows = [
+        (str(row["label"]), str(row["address"]))
+        for row in whales.addresses(db, everyone=True)
+        if row["label"]
+    ]
+    hits = [address for label, address in rows if label == text] or [
+        address for label, address in rows if label.casefold() == text.casefold()
+    ]
+    if len(hits) > 1:
+        raise SettingsError(
+            f"{len(hits)} whales are called {text[:50]!r}: name one by its address, {', '.join(hits)}"
+        )
+    if not hits:
+        raise SettingsError(
+            f"no whale is called {text[:50]!r}{did_you_mean(text, [w for row in rows for w in row])}"
+        )
+    return hits[0]
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -62,7 +74,7 @@ def parse_since(text: str, now: int) -> int:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise SettingsError(
-            f"--since takes a span such as 30m, 24h or 7d, or a time, not {text[:40]!r}"
+            f"--since takes a span such as 30m, 24h or 7d, or a time such as 2026-03-01T12:00, not {text[:40]!r}"
         ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 

@@ -210,7 +210,9 @@ class Client:
         except httpx.TransportError as exc:
             # Its text is httpx's or the system's own ("[Errno -2] Name or service not known"): no address, no key.
             reason = self._blotted(str(exc).encode("utf-8", "replace")).decode()
-            raise Unreachable(f"the exchange cannot be reached ({reason or type(exc).__name__})") from exc
+            raise Unreachable(
+                f"the exchange at {self._http.base_url.host} cannot be reached ({reason or type(exc).__name__})"
+            ) from exc
         date = _date(headers.get("Date"))
         if date is not None:
             self.latest_date = date

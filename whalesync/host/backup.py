@@ -63,6 +63,8 @@ def _refuse_or_replace(db: Database, target: Path, force: bool) -> bool:
         raise StoreError(f"there is no folder {target.parent}: make it, or choose another place for the copy")
     if target.is_dir():
         raise StoreError(f"{target} is a folder: name the file that the copy should be")
+    if target.exists() and not target.is_file():
+        raise StoreError(f"{target} is no regular file: choose another place for the copy")
     itself = db.path.resolve()
     forbidden = (itself, *(itself.with_name(itself.name + end) for end in BESIDE))
     if target.resolve() in forbidden or (target.exists() and target.samefile(itself)):

@@ -26,6 +26,7 @@ MAX_WAL_BYTES = 256 * 2**20  # every job empties it, so this much is hours of a 
 MIN_FREE_BYTES = 100 * 2**20
 REGULAR_RUNS = 5  # so many runs of sync-whales within ...
 REGULAR_MS = 10 * 60_000  # ... this time are not somebody trying it out by hand
+LATELY_MS = 3 * 60_000  # ... the newest of them no older, and the oldest this much older than it
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,11 @@ def _started_regularly(path: Path, now: int) -> bool:
             runs = runs_of(db, "whales", REGULAR_RUNS)
     except StoreError:
         return False
-    return len(runs) == REGULAR_RUNS and bool(runs[-1]["started_at"] > now - REGULAR_MS)
+    if len(runs) < REGULAR_RUNS:
+        return False
+    newest, oldest = runs[0]["started_at"], runs[-1]["started_at"]
+    # Spread out and lately: somebody who tries things by hand starts a few in a row.
+    return bool(now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS)
 
 
 def _pings(url: str | None) -> Finding:

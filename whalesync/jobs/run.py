@@ -119,7 +119,8 @@ def run_job(
             run.error_count += 1
             # The first error is the one that counts; the next run closes the row.
             with suppress(StoreError, sqlite3.Error):
-                end("failed", [describe(exc), *run.errors()])
+                said = describe(exc)
+                end("failed", [said, *(error for error in run.errors() if error not in said)])
                 _tell_streak(run, exc)
             raise
         with suppress(StoreError):

@@ -90,6 +90,6 @@ def remove(db: Database, address: str, now: int) -> bool:
         )
 
 
-def addresses(db: Database) -> list[sqlite3.Row]:
-    """Addresses and labels of all wallets on the watch list."""
-    return db.rows("SELECT address, label FROM whales WHERE tracked = 1 ORDER BY id")
+def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
+    """Addresses and labels of all wallets on the watch list, or with ``everyone`` of those that were on it too."""
+    return db.rows("SELECT address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))

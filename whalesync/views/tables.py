@@ -88,7 +88,7 @@ def render_whales(rows: Sequence[Row], console: Console, now: int) -> None:
             Column("24 h", [text.short_money(row["volume_24h"]) for row in rows], right=True, rank=6),
             Column("7 d", [text.short_money(row["volume_7d"]) for row in rows], right=True, rank=4),
             Column("30 d", [text.short_money(row["volume_30d"]) for row in rows], right=True, rank=5),
-            Column("Tracked", ["" if row["tracked"] else "no more" for row in rows], rank=7),
+            Column("Tracked", ["" if row["tracked"] else "no more" for row in rows]),
         ],
     )
 
