@@ -143,7 +143,7 @@ def compare_in_full(run: Run) -> int:
         _take_back(db, run.now)
         with db.read():
             last_id, as_of = state(db, run.now)
-            kept = stats.tallies(db)
+            kept, shown = stats.tallies(db), stats.shown(db)
             right = {i: Tally() for i in kept}
             # What others have deleted since the last look is in the sums as if it were still stored.
             deleted = f"state = {stats.DELETED} AND id <= ?"
@@ -155,16 +155,24 @@ def compare_in_full(run: Run) -> int:
                     break
                 _add(right, stats.sums(db, as_of, "id > ? AND id <= ?", (row_id, up_to)))
                 row_id = up_to
-        wrong = [i for i, tally in kept.items() if right[i].with_pruned(tally.pruned) != tally]
+        for i, tally in kept.items():
+            right[i].with_pruned(tally.pruned)
+        wrong = [i for i, tally in kept.items() if right[i] != tally or stats.figures(tally) != shown[i]]
         # What differs is added to the sums as they are by now: others may have written meanwhile.
         with db.write():
             present = stats.tallies(db, wrong)
             for i in wrong:
-                run.note(f"whale {i}", f"its sums were wrong: {right[i].difference(kept[i])}; repaired")
+                run.note(f"whale {i}", f"{_fault(right[i], kept[i])}; repaired")
                 if i in present:
                     present[i].repair(kept[i], right[i])
             stats.save(db, present, run.now)
     return len(wrong)
+
+
+def _fault(right: Tally, kept: Tally) -> str:
+    if right == kept:
+        return "its figures were not those of its sums"
+    return f"its sums were wrong: {right.difference(kept)}"
 
 
 def _add(tallies: dict[int, Tally], parts: Mapping[int, Part]) -> None:

@@ -64,7 +64,7 @@ def removed_trades(db: Database, cut: int, limit: int) -> int:
     """Forget trades that others had deleted, if they were older than ``cut``: they are not fetched again."""
     return db.execute(
         "DELETE FROM removed_activity WHERE id IN"
-        " (SELECT id FROM removed_activity WHERE timestamp < ? AND state = 1 LIMIT ?)",
+        " (SELECT id FROM removed_activity WHERE timestamp < ? AND +state = 1 LIMIT ?)",
         (cut, limit),
     )
 

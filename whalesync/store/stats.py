@@ -16,6 +16,11 @@ _COLUMNS = (
     " pruned_last_active, window_24h, window_7d, window_30d"
 )
 
+_FIGURES = (
+    "total_volume, trade_count, last_active_at, volume_24h, volume_7d, volume_30d, buy_count, sell_count,"
+    " realized_profit"
+)
+
 # SQLite itself adds up amounts below a million of up to 8 decimals, as whole numbers of 1e-8: three times quicker
 # than rows that are fetched and added up as Decimal. It takes an amount only if dividing gives back the very same
 # float; of numbers with up to 15 digits there is but one for a float, the one that repr() prints, so the sum is
@@ -112,19 +117,21 @@ def last_of(db: Database, after: int, limit: int) -> tuple[int, int]:
 def step(db: Database, as_of: int, goal: int, limit: int) -> int:
     """How far on the way from ``as_of`` to ``goal`` at most ``limit`` trades leave or enter each window."""
     for width in WINDOWS_MS:
-        edge = as_of - width
+        edge, end = as_of - width, goal - width
         if goal > as_of:
             found = db.value(
-                "SELECT timestamp FROM whale_activity WHERE timestamp >= ? ORDER BY timestamp LIMIT 1 OFFSET ?",
-                (edge, limit),
+                "SELECT timestamp FROM whale_activity WHERE timestamp >= ? AND timestamp < ?"
+                " ORDER BY timestamp LIMIT 1 OFFSET ?",
+                (edge, end, limit),
             )
-            goal = goal if found is None else min(goal, max(found, edge + 1) + width)
+            goal = goal if found is None else max(found, edge + 1) + width
         else:
             found = db.value(
-                "SELECT timestamp FROM whale_activity WHERE timestamp < ? ORDER BY timestamp DESC LIMIT 1 OFFSET ?",
-                (edge, limit),
+                "SELECT timestamp FROM whale_activity WHERE timestamp >= ? AND timestamp < ?"
+                " ORDER BY timestamp DESC LIMIT 1 OFFSET ?",
+                (end, edge, limit),
             )
-            goal = goal if found is None else max(goal, min(found + 1, edge - 1) + width)
+            goal = goal if found is None else min(found + 1, edge - 1) + width
     return goal
 
 
@@ -183,7 +190,10 @@ def forget_back(db: Database) -> None:
 def tallies(db: Database, whale_ids: Iterable[int] | None = None) -> dict[int, Tally]:
     """The sums of all whales, or of some; a whale that was never counted has empty ones, one that is gone none."""
     names = ", ".join(f"t.{name}" for name in _COLUMNS.split(", "))
-    sql = f"SELECT w.id, {names}, pruned_whole_volume, pruned_whole_profit FROM whales AS w LEFT JOIN whale_tallies AS t ON t.whale_id = w.id"
+    sql = (
+        f"SELECT w.id, {names}, pruned_whole_volume, pruned_whole_profit"
+        " FROM whales AS w LEFT JOIN whale_tallies AS t ON t.whale_id = w.id"
+    )
     if whale_ids is None:
         rows = db.rows(sql)
     else:
@@ -213,22 +223,27 @@ def save(db: Database, changed: Mapping[int, Tally], now: int) -> None:
         ],
     )
     db.execute_many(
-        "UPDATE whales SET total_volume = ?, trade_count = ?, last_active_at = ?, volume_24h = ?, volume_7d = ?,"
-        " volume_30d = ?, buy_count = ?, sell_count = ?, realized_profit = ?, updated_at = ? WHERE id = ?",
-        [
-            (
-                float(tally.all.volume),
-                tally.all.buys + tally.all.sells,
-                tally.all.last_active,
-                *map(float, tally.windows),
-                tally.all.buys,
-                tally.all.sells,
-                float(tally.all.profit),
-                now,
-                i,
-            )
-            for i, tally in changed.items()
-        ],
+        f"UPDATE whales SET {', '.join(f'{name} = ?' for name in _FIGURES.split(', '))}, updated_at = ? WHERE id = ?",
+        [(*figures(tally), now, i) for i, tally in changed.items()],
+    )
+
+
+def shown(db: Database) -> dict[int, tuple[float | int | None, ...]]:
+    """The figures as they stand in ``whales``."""
+    return {row[0]: tuple(row)[1:] for row in db.rows(f"SELECT id, {_FIGURES} FROM whales")}
+
+
+def figures(tally: Tally) -> tuple[float | int | None, ...]:
+    """A whale's figures, in the order of the columns."""
+    every = tally.all
+    return (
+        float(every.volume),
+        every.buys + every.sells,
+        every.last_active,
+        *map(float, tally.windows),
+        every.buys,
+        every.sells,
+        float(every.profit),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
 
 from whalesync.ledger import Held, Ledger
 from whalesync.records import PLATFORM, TIER_DELAYS_MS, Trade
@@ -26,7 +26,7 @@ def save_ledger(db: Database, whale_id: int, ledger: Ledger) -> None:
         f"INSERT INTO whale_cursors (whale_id, {', '.join(_COLUMNS)}) VALUES (?, {marks})"
         f" ON CONFLICT (whale_id) DO UPDATE SET {updates},"
         " floor = nullif(max(coalesce(floor, 0), coalesce(excluded.floor, 0)), 0)",
-        (whale_id, *astuple(ledger)),
+        (whale_id, *(getattr(ledger, name) for name in _COLUMNS)),
     )
 
 
