@@ -140,12 +140,17 @@ def test_what_was_deleted_by_hand_is_forgotten_with_the_rest(db: Database) -> No
     assert [row[0] for row in db.rows("SELECT timestamp FROM removed_activity")] == [NOW - DAY]
 
 
-def test_cleanup_itself_leaves_nothing_in_the_list_of_removed_trades(db: Database) -> None:
-    """What it deletes is in the sums already; and its mark does not outlive it."""
+def test_only_what_others_delete_is_noted(db: Database) -> None:
+    """What cleanup deletes is in the sums already; after it, the trigger is there as before."""
     trades(db, OLD, 10)
+    trades(db, NOW)
+    trigger = "SELECT sql FROM sqlite_schema WHERE type = 'trigger'"
+    before = db.value(trigger)
     run(db)
     assert count(db, "removed_activity") == 0
-    assert db.fact("pruning") is None
+    assert db.value(trigger) == before is not None
+    db.execute("DELETE FROM whale_activity")
+    assert count(db, "removed_activity") == 1
 
 
 def test_a_clock_a_year_ahead_is_refused(db: Database) -> None:

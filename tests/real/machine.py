@@ -133,7 +133,6 @@ class Host:
             "WHALESYNC_ENV_FILE": str(self.folder / "no-env"),
             "WHALESYNC_RATE_LIMIT": "10000",
             **({"OPINION_TRADE_API_KEY": self.key} if self.key else {}),
-            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
             **self.environ,
             **more,
         }

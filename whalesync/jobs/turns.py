@@ -14,16 +14,17 @@ from contextlib import contextmanager
 
 from whalesync.store.database import Database
 
-# Measured while a million rows went, 2 cores with a load of 4, SQLite 3.40. A turn's cost is mostly that of the index
-# pages it touches, which 10,000 rows share nearly as 1,000 do, so a little more time for a turn makes much larger
-# batches: 70 ms 2,000 rows and 64 s in all, 90 ms 6,500 rows and 39 s. The worst wait of another writer was 110 to
-# 190 ms with both. With 130 ms a turn that the machine holds up is past what a waiter's looks allow for.
+# Measured with 200,000 rows going and another writer at work, on 2 cores, SQLite 3.40: rows a second, of those of a
+# single DELETE, and that writer's worst wait. On a quiet machine 0.71 and 109 to 129 ms; 130 ms with pauses of 53 give
+# 0.68 and 179 ms. On a busy one, when the work for a row was still twice as much, 70 ms gave 0.25 to 0.35, 90 ms 0.32
+# to 0.40 with waits up to 196 ms. Longer turns are quicker because most of a turn's cost is that of the index pages it
+# touches, and 10,000 rows touch hardly more of them than 5,000 do.
 HOLD_SECONDS = 0.09
 PAUSE_SECONDS = 0.028
 TOO_LONG, LONG_PAUSE_SECONDS = 0.1, 0.053  # a waiter looks every 50 ms by then
 FEWEST, MOST, FIRST = 250, 20_000, 2_000
 # A checkpoint holds the lock too: 30 ms for 6 MB, 55 for 13, 85 for 26, since the same pages stand in it again and
-# again. At 16 MB it was due after nearly every turn, and the whole took a third longer than at 32.
+# again: the larger it may become, the less there is to do for each row.
 WAL_BYTES = 32 * 1024 * 1024
 CHECKPOINT_PATIENCE = 0.02  # how long it waits for readers, holding the lock
 

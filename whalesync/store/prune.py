@@ -11,6 +11,8 @@ from whalesync.store.database import Database
 # of cache they are read again and again: three times slower.
 CACHE_KIB = 32 * 1024
 
+TRIGGER = "whale_activity_removed"
+
 
 class Youngest(NamedTuple):
     """The youngest moments the file knows of, in milliseconds."""
@@ -53,10 +55,18 @@ def oldest(db: Database, cut: int, limit: int) -> tuple[int, int] | None:
 
 
 def trades(db: Database, where: str, params: tuple[int, ...]) -> int:
-    """Delete trades whose sums are kept already; inside a write transaction."""
-    db.remember("pruning", 1)
+    """Delete trades whose sums are kept already; inside a write transaction.
+
+    Meanwhile there is no trigger that notes what others delete. It comes back in the same transaction, so nobody
+    ever misses it. A condition inside the trigger would do as well, but a trigger that does nothing still doubles
+    what deleting a row costs: 52 % of the pace of a single DELETE against 71 %.
+    """
+    trigger = db.value("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?", (TRIGGER,))
+    if trigger:
+        db.execute(f"DROP TRIGGER {TRIGGER}")
     deleted = db.execute(f"DELETE FROM whale_activity WHERE {where}", params)
-    db.execute("DELETE FROM facts WHERE name = 'pruning'")
+    if trigger:
+        db.execute(trigger)
     return deleted
 
 

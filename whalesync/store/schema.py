@@ -172,11 +172,9 @@ CREATE TABLE removed_activity (
 );
 """
 
-# Cleanup keeps the sums right by itself, and says with the fact "pruning" that it is at work: nobody else ever
-# sees that fact, since it comes and goes within cleanup's own transactions.
+# Not for what cleanup deletes: it keeps the sums right by itself, and takes the trigger away meanwhile (prune.py).
 REMOVED = """
 CREATE TRIGGER whale_activity_removed AFTER DELETE ON whale_activity
-WHEN NOT EXISTS (SELECT 1 FROM facts WHERE name = 'pruning')
 BEGIN
     INSERT OR REPLACE INTO removed_activity (id, whale_id, fill_key, action, amount, profit, timestamp)
     VALUES (old.id, old.whale_id, old.fill_key, old.action, old.amount, old.profit, old.timestamp);
