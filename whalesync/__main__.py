@@ -20,7 +20,7 @@ def main() -> None:
     except KeyboardInterrupt:  # while all that is being loaded
         code = 130
     except (ImportError, MemoryError, OSError) as exc:  # with too little memory, or too few file handles
-        sys.exit(f"whalesync: it cannot be loaded ({exc or 'not enough memory'})")
+        sys.exit(f"whalesync: it cannot be loaded ({str(exc) or 'not enough memory'})")
     sys.exit(code)
 
 

@@ -23,6 +23,7 @@ from whalesync.store.database import Database, open_database
 from whalesync.store.locks import FileLock
 
 LOCK_PATIENCE = 0.1  # a look by `status` holds the lock for microseconds
+BALLAST_BYTES = 4 * 2**20  # dropped when a run fails: enough to close its row where memory has run out
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -90,6 +91,7 @@ def run_job(
             raise AnotherRunActive(f"another run of {command} is active; this one did nothing")
         run = Run(db, settings, command, 0, clock.now(), say, progress)
         started = clock.monotonic()
+        ballast = bytearray(BALLAST_BYTES)
 
         def end(status: str, errors: list[str]) -> None:
             # Measured, not read from the wall clock, which may have been set meanwhile.
@@ -116,6 +118,7 @@ def run_job(
             _deafen()  # a signal that comes before this fails the run, one that comes later finds it done
         except BaseException as exc:
             _deafen()
+            ballast.clear()
             run.error_count += 1
             # The first error is the one that counts; the next run closes the row.
             with suppress(StoreError, sqlite3.Error):
