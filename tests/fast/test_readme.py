@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from whalesync.cli.commands import app
+from whalesync.cli.commands import build
 from whalesync.settings import Settings
 from whalesync.store.database import open_database
 
@@ -48,7 +48,7 @@ def test_a_query_runs_as_printed(demo: Path, number: int) -> None:
 
 def test_every_command_is_documented() -> None:
     """Each command of the program stands in the README's table."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]  # it is a group
     table = README[README.index("## Commands") : README.index("## Settings")]
     assert [name for name in commands if name not in table] == []
 

@@ -12,16 +12,19 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from whalesync.cli.app import on_terminal, tell
-from whalesync.cli.commands import app
+from whalesync.cli.commands import build
 from whalesync.errors import AnotherRunActive, Interrupted, WhalesyncError
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code. The one place where errors become words and codes."""
     verbose = "-v" in arguments or "--verbose" in arguments
-    name = " ".join(["whalesync", *_command(arguments)])
+    words = _command(arguments)
+    name = " ".join(["whalesync", *words])
     try:
-        code = typer.main.get_command(app).main(list(arguments), prog_name="whalesync", standalone_mode=False)
+        code = typer.main.get_command(build(*words[:1])).main(
+            list(arguments), prog_name="whalesync", standalone_mode=False
+        )
         return code if isinstance(code, int) else 0
     except NoArgsIsHelpError as exc:
         tell_lines(exc.format_message())

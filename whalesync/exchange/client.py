@@ -32,8 +32,6 @@ from whalesync.exchange.pace import Pace
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None is how an import is blocked
 import httpcore  # noqa: E402  (after the line above)
 import httpx  # noqa: E402
-import stamina  # noqa: E402
-import stamina.instrumentation  # noqa: E402
 
 if sys.modules["httpx._main"] is None:
     del sys.modules["httpx._main"]
@@ -90,9 +88,7 @@ class Client:
         self.requests = 0
         #: the exchange's own time in its latest answer (its ``Date``), in milliseconds
         self.latest_date: int | None = None
-        # Retries are ours to tell about. stamina's own hook would print the arguments to standard error, and
-        # httpx's log holds whole addresses.
-        stamina.instrumentation.set_on_retry_hooks([])
+        # Httpx's log holds whole addresses.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             proxy = None if loopback else _proxy(httpx.URL(base_url).host)
@@ -130,18 +126,40 @@ class Client:
             Unreachable, RateLimited, ServerFault: also the last try failed.
             ExchangeError: anything else that is wrong with the answer.
         """
-        left = max(0.001, self._until - time.monotonic())
-        failure: ExchangeError | None = None
+        begun = time.monotonic()
+        try:
+            return self._once(path, params)
+        except (Unreachable, RateLimited, ServerFault) as exc:
+            return self._again(path, params, exc, begun)
+
+    def _again(self, path: str, params: Mapping[str, str | int], failure: ExchangeError, begun: float) -> Any:
+        """The tries after the first, which was made at ``begun`` and ended with ``failure``."""
+        # Loaded when it is needed: a run in which nothing fails, as nearly all do, starts a twentieth sooner.
+        import stamina
+        import stamina.instrumentation
+
+        # Retries are ours to tell about: stamina's own hook would print the arguments to standard error.
+        stamina.instrumentation.set_on_retry_hooks([])
+        left = min(self._until, begun + RETRY_SECONDS) - time.monotonic()
+        if left <= 0:
+            self._backoff(
+                failure
+            )  # without time for another try: a 429 holds the other processes all the same
+            raise failure
+        first = True
         try:
             for attempt in stamina.retry_context(
                 on=self._backoff,
                 attempts=TRIES,
-                timeout=min(left, RETRY_SECONDS),
+                timeout=left,
                 wait_initial=self._first_backoff,
                 wait_max=min(LONGEST_BACKOFF, left),
                 wait_jitter=self._first_backoff,
             ):
                 with attempt:
+                    if first:
+                        first = False
+                        raise failure  # the first try has been made: from here on it counts and waits
                     try:
                         return self._once(path, params)
                     except ExchangeError as exc:
@@ -149,9 +167,7 @@ class Client:
                         raise
         except OutOfTime:
             # A request that was sent and failed has failed, though there is no time to try it again.
-            if failure is not None:
-                raise failure from None
-            raise
+            raise failure from None
         raise AssertionError("stamina ends by returning or raising")
 
     def close(self) -> None:
