@@ -59,10 +59,10 @@ def pace(tmp_path: Path) -> Iterator[Holds]:
 def make(pace: Holds) -> Iterator[Make]:
     clients: list[Client] = []
 
-    def build(seconds: float = 60, **options: Any) -> Client:
+    def build(seconds: float = 60, key: str = KEY, **options: Any) -> Client:
         clients.append(
             Client(
-                URL, {KEY_HEADER: KEY}, pace, unwrap,
+                URL, {KEY_HEADER: key}, pace, unwrap,
                 **{"first_backoff": 0.001, "until": time.monotonic() + seconds, **options},
             )
         )  # fmt: skip
@@ -334,3 +334,9 @@ def test_a_proxy_without_a_scheme(make: Make, monkeypatch: pytest.MonkeyPatch) -
     """It is taken as curl takes it."""
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
     make()
+
+
+def test_a_short_key_spoils_no_data(httpx_mock: HTTPXMock, make: Make) -> None:
+    """A key of a few letters stands in other words too: what the exchange sends arrives as it was sent."""
+    httpx_mock.add_response(json={"errno": 0, "result": {"marketTitle": "Will the talks take place?"}})
+    assert make(key="k").get("/market", {}) == {"marketTitle": "Will the talks take place?"}

@@ -169,4 +169,4 @@ def test_loads_nothing_until_an_address_is_set() -> None:
 
 def test_the_longest_secret_is_hidden_first() -> None:
     """A secret that is a part of another leaves no remainder of the longer one."""
-    assert hide("abcdef abc", {"abc", "abcdef", ""}) == "*** ***"
+    assert hide("secret-key-and-more secret-key", {"secret-key", "secret-key-and-more", ""}) == "*** ***"

@@ -18,6 +18,7 @@ from whalesync.settings import check_url
 CONNECT_SECONDS = 2.0  # for each step on the socket; only the deadline bounds their sum
 DEADLINE_SECONDS = 5.0
 MAX_BODY_BYTES = 1_000
+SHORTEST_SECRET = 8  # anything shorter stands in other words too
 
 
 class Pinger:
@@ -113,6 +114,6 @@ class _Ping:
 
 def hide(text: str, secrets: Collection[str]) -> str:
     """``text`` with every secret replaced by asterisks; the longest first, since one may be a part of another."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    for secret in sorted((each for each in secrets if len(each) >= SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
