@@ -241,7 +241,7 @@ class ExactSync(RuleBasedStateMachine):
                 raise Crash
             return honest(run.db, sql, params)
 
-        run.db.execute = execute  # type: ignore[method-assign]
+        run.db.execute = execute  # type: ignore[method-assign]  # where a crash is played
 
     @rule()
     def quiet(self) -> None:

@@ -45,11 +45,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from whalesync.errors import ContradictoryList
-from whalesync.records import PAGE_SIZE, BadRecord, Page, Trade
+from whalesync.records import DAY_MS, PAGE_SIZE, BadRecord, Page, Trade
 
 # How often the list may move before a walk gets on, until the wallet waits for its next run.
 MAX_RETREATS = 40
-LONGEST_RECHECK_MS = 24 * 3600 * 1000
+LONGEST_RECHECK_MS = DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

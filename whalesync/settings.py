@@ -141,7 +141,7 @@ def _env_file(environ: Mapping[str, str]) -> Path | None:
         return Path(named).absolute()
     usual = default_env_file()
     # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
-    return usual if os.path.exists(usual) else None  # noqa: PTH110
+    return usual if os.path.exists(usual) else None  # noqa: PTH110  (a folder that may not be entered is no error here)
 
 
 def _read_env_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, str]:

@@ -270,7 +270,7 @@ def spend(
     file, pauses, rows = Pretence(list(took)), [], []
     file.wal = wal
     monkeypatch.setattr(time, "monotonic", lambda: file.clock)
-    each = Turns(file, pauses.append)  # type: ignore[arg-type]
+    each = Turns(file, pauses.append)  # type: ignore[arg-type]  # as far as turns use a database
     for _ in took:
         with each.turn() as limit:
             # Time passes inside.

@@ -62,7 +62,7 @@ def sync(tmp_path: Path, books: Books) -> Callable[..., Run]:
         settings = Settings(db=tmp_path / "markets.db")
         with run_job("sync-markets", settings) as run:
             crew = Crew(time.monotonic() + seconds, in_flight=1)
-            MarketSync(run, OpinionTrade(wire or Wire(books)), crew).work()  # type: ignore[arg-type]
+            MarketSync(run, OpinionTrade(wire or Wire(books)), crew).work()  # type: ignore[arg-type]  # a client as far as it is used
         return run
 
     return once

@@ -49,7 +49,7 @@ class Canned:
 
 
 def exchange(result: Any) -> OpinionTrade:
-    return OpinionTrade(Canned(result))  # type: ignore[arg-type]
+    return OpinionTrade(Canned(result))  # type: ignore[arg-type]  # a client as far as it is used
 
 
 def markets(*raw: Any, total: int | None = None) -> list[Market | BadRecord]:
@@ -270,7 +270,7 @@ def test_a_book_that_is_none(book: Any) -> None:
 def test_what_is_asked_for() -> None:
     """Paths and parameters as the exchange has them."""
     client = Canned({"total": 0, "list": None})
-    opinion = OpinionTrade(client)  # type: ignore[arg-type]
+    opinion = OpinionTrade(client)  # type: ignore[arg-type]  # a client as far as it is used
     assert list(opinion.markets(3).records) == [] == list(opinion.trades("0xw", 2).records)
     assert client.asked == [
         ("/market", {"page": 3, "limit": 20, "marketType": 2, "sortBy": 1}),

@@ -98,7 +98,7 @@ def test_an_environment_of_nothing_but_a_path(host: Host, exchange: Sandbox) -> 
         "PATH": "/usr/bin:/bin", "PYTHONPATH": host.environment()["PYTHONPATH"],
         "WHALESYNC_ENV_FILE": str(env_file),
     }  # fmt: skip
-    host.environment = lambda **_: bare  # type: ignore[method-assign]
+    host.environment = lambda **_: bare  # type: ignore[method-assign]  # nothing but this is set
     for job in ("sync-markets", "sync-whales", "compute-stats", "cleanup"):
         host.succeed(job, "--db", str(host.db))
     del bare["WHALESYNC_ENV_FILE"]

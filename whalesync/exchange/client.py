@@ -97,11 +97,8 @@ class Client:
             raise SettingsError("WHALESYNC_API_URL names no host that there could be") from exc
         try:
             transport = httpx.HTTPTransport(verify=not loopback, proxy=proxy)
-        except (
-            ValueError,
-            ImportError,
-            httpx.InvalidURL,
-        ) as exc:  # without its address, which may hold a password
+        # Without its address, which may hold a password.
+        except (ValueError, ImportError, httpx.InvalidURL) as exc:
             raise SettingsError("HTTPS_PROXY must name a proxy such as http://proxy.example:3128") from exc
         # httpx's timeouts are per read, so that a byte a second outlives them all; ours hold for the whole.
         pool = transport._pool

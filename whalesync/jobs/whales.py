@@ -82,9 +82,8 @@ class WhaleSync:
             looked_at = self.polled | self.failed
             left_out = {whale.id for whale in listed} - looked_at
             if left_out or any(whale.left_out_since is not None for whale in listed):
-                with suppress(
-                    StoreError
-                ):  # not to cover what is going on; the next run's order is all it changes
+                # Not to cover what is going on; the next run's order is all it changes.
+                with suppress(StoreError):
                     whales.note_left_out(self.run.db, looked_at, left_out, self.run.now)
         self.crew.run(self.digs(listed))
         if self.changed is not None:

@@ -356,9 +356,8 @@ def _apply_steps(database: Database) -> None:
 def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
     """Raise what SQLite says in our words; a misuse of SQL is a bug and stays what it is."""
     code = (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
-    if not code and "decode to UTF-8" in str(
-        exc
-    ):  # Python's own, without a code: the file holds what is no text
+    # Python's own error, which has no code: the file holds what is no text.
+    if not code and "decode to UTF-8" in str(exc):
         code = sqlite3.SQLITE_CORRUPT
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise DatabaseBusy(
