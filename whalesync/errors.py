@@ -1,43 +1,56 @@
-"""What can go wrong, as one tree; every message says what failed and what to do next.
+"""What can go wrong, as one tree. Every message names the thing, the cause and what to do.
 
 ::
 
     WhalesyncError              exit code 1
-    ├── SettingsError           2: an option, an address or the environment is wrong
-    ├── AnotherRunActive        75: the same job is already running
-    ├── StoreError              the database file
-    │   ├── NoDatabase          there is none yet
-    │   ├── ForeignDatabase     not ours, or written by a newer version; left untouched
-    │   ├── DamagedDatabase     it cannot be read
+    ├── SettingsError           2: the environment or the env file is wrong
+    ├── UsageError              2: an argument is wrong
+    ├── AnotherRunActive        75: another run of the same job is active
+    ├── StoreError              the database file cannot be used as it is
+    │   ├── NoDatabase          it does not exist yet
+    │   ├── ForeignDatabase     another program's, or of a newer version; left untouched
+    │   ├── DamagedDatabase     it cannot be read or written as a whole
     │   └── DatabaseBusy        another process keeps the write lock
     ├── JobFailed               a run ended without doing its work
-    └── ExchangeError           the other side; one item's failure unless said otherwise
-        ├── Unreachable         no connection, or the deadline passed   (tried again)
-        ├── RateLimited         429                                      (tried again)
-        ├── ServerFault         5xx                                      (tried again)
+    └── ExchangeError           an exchange, or the way to it, failed; one item's failure unless said otherwise
+        ├── Unreachable         no connection, or a deadline passed     (tried again)
+        ├── RateLimited         HTTP 429                                (tried again)
+        ├── ServerError         HTTP 5xx                                (tried again)
         ├── RequestRefused      any other refusal
-        ├── KeyRefused          ends the run: no request can succeed
-        ├── UnreadableAnswer    not the shape that was agreed; what came is in ``payload``
-        ├── ContradictoryList   pages and total of one list do not fit together
-        └── ExchangeChanged     every record of a page is bad: fails the run
+        ├── AuthenticationError ends the exchange's part of the run: no request can succeed
+        ├── InvalidResponse     not the agreed form
+        ├── ContradictoryList   the pages and the total of one list do not fit together
+        └── ExchangeChanged     no record of a page is readable: fails the run
 
+    OutOfTime                   the time budget is used up; not a failure
     Interrupted                 SIGINT or SIGTERM; not an ``Exception``, so that nothing swallows it
-    OutOfTime                   the time budget is used up; no failure
 
-Exceptions of libraries are translated where they enter; a bug is not wrapped and stays visible as itself.
+Exceptions of libraries are translated where they enter. A bug is not wrapped. A text is complete when its exception is
+raised, and never edited afterwards.
 """
 
 from __future__ import annotations
 
+import errno
+import signal
+
+OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
 
 class WhalesyncError(Exception):
-    """Base of all failures that a user can do something about; the text is one line."""
+    """Base of all failures that a user can do something about. The text is one line."""
 
     exit_code = 1
 
 
 class SettingsError(WhalesyncError):
-    """An option, an address or the environment is wrong."""
+    """The environment or the env file is wrong."""
+
+    exit_code = 2
+
+
+class UsageError(WhalesyncError):
+    """An argument of the command line is wrong."""
 
     exit_code = 2
 
@@ -57,7 +70,7 @@ class NoDatabase(StoreError):
 
 
 class ForeignDatabase(StoreError):
-    """The file is not ours, or was written by a newer version. It was not touched."""
+    """The file belongs to another program, or was written by a newer version. It was not touched."""
 
 
 class DamagedDatabase(StoreError):
@@ -69,55 +82,47 @@ class DatabaseBusy(StoreError):
 
 
 class JobFailed(WhalesyncError):
-    """A run ended without doing its work; its row in the sync log says the same."""
+    """A run ended without doing its work."""
 
 
 class ExchangeError(WhalesyncError):
-    """The exchange, or the way to it, failed for one item."""
+    """An exchange, or the way to it, failed for one item."""
 
 
 class Unreachable(ExchangeError):
-    """No connection, a broken one, or a total deadline that passed."""
+    """No connection, a broken one, or a deadline that passed."""
 
 
 class RateLimited(ExchangeError):
-    """The exchange answered 429. ``retry_after`` is what it asked for, in seconds, if it said so."""
+    """The exchange answered 429. ``retry_after`` is the pause that it asked for, in seconds, if it named one."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class ServerFault(ExchangeError):
-    """The exchange answered 5xx, or its error number for the same."""
+class ServerError(ExchangeError):
+    """The exchange answered 5xx, or its own error number for the same."""
 
 
 class RequestRefused(ExchangeError):
-    """The exchange refused this request (a bad parameter, something unknown)."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.number = number
+    """The exchange refused this request: a bad parameter, or something unknown."""
 
 
-class KeyRefused(ExchangeError):
-    """The exchange does not accept the key."""
+class AuthenticationError(ExchangeError):
+    """The exchange rejected the key."""
 
 
-class UnreadableAnswer(ExchangeError):
-    """An answer that is not what was agreed. ``payload`` is the beginning of it, for the record."""
-
-    def __init__(self, message: str, payload: str = "") -> None:
-        super().__init__(message)
-        self.payload = payload
+class InvalidResponse(ExchangeError):
+    """A response that does not have the agreed form."""
 
 
 class ContradictoryList(ExchangeError):
-    """Pages and total of one list do not fit together; nothing of the page was stored."""
+    """The pages and the total of one list do not fit together."""
 
 
 class ExchangeChanged(ExchangeError):
-    """Every record of a page is bad: the exchange has changed, and that must be seen."""
+    """No record of a page is readable: the exchange has changed, and that must be seen."""
 
 
 class OutOfTime(Exception):
@@ -125,9 +130,25 @@ class OutOfTime(Exception):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived. ``signum`` tells which."""
+    """SIGINT or SIGTERM arrived; ``signum`` says which."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by signal {signum}")
         self.signum = signum
         self.exit_code = 128 + signum
+
+
+def describe(exc: BaseException) -> str:
+    """What went wrong, in one text: that of the mailed line, the sync log, ``status`` and the monitor."""
+    if isinstance(exc, WhalesyncError):
+        return str(exc)
+    if isinstance(exc, Interrupted):
+        return f"stopped by {signal.Signals(exc.signum).name}"
+    if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno in OUT_OF_RESOURCES):
+        return f"the limits of the system are too low ({str(exc) or 'not enough memory'}). See 'ulimit -a'"
+    return f"unexpected {type(exc).__name__}: {exc}"
+
+
+def describe_with_notes(exc: BaseException) -> str:
+    """The same, followed by the notes of the exception (``add_note``) in parentheses."""
+    return "".join([describe(exc), *(f" ({note})" for note in getattr(exc, "__notes__", ()))])

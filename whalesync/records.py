@@ -1,4 +1,4 @@
-"""What the exchange's answers mean, free of how it spells them.
+"""What exchanges tell us, free of how each of them spells it.
 
 Money is in USD and prices are probabilities from 0 to 1, both as floats; times are integers, milliseconds
 since 1970 UTC. ``None`` means "not known", never zero.
@@ -6,37 +6,31 @@ since 1970 UTC. ``None`` means "not known", never zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Generic, TypeVar
-
-PLATFORM = "opinion_trade"
 
 BUY, SELL = "BUY", "SELL"
 
 ACTIVATED = "activated"
 
+#: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
+MARKET, TOPIC = "market", "topic"
+
 DAY_MS = 24 * 3600 * 1000
 
-#: how long after it was made a trade becomes visible to each tier
+#: how long after it was made a trade becomes visible to each tier, in milliseconds
 TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30_000, "free": 15 * 60_000}
 
-#: what the sync log calls the run of each command
-JOB_TYPES = {
-    "sync-markets": "markets",
-    "sync-whales": "whales",
-    "compute-stats": "stats",
-    "cleanup": "cleanup",
-}
-
-PAGE_SIZE = 20  # the most entries that the exchange gives at once
+#: the rule by which ``Trade.fill_key`` is computed stands in its lowest bits
+FILL_KEY_RULE = 2
+FILL_KEY_RULE_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A market or the child of one; a categorical parent has no tokens of its own."""
+    """A tradeable market, or a topic: the parent of several, which has no tokens of its own."""
 
+    kind: str
     external_id: str
     parent_external_id: str | None
     title: str
@@ -58,11 +52,13 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One fill of a wallet, as the exchange lists it. It has no id there."""
+    """One fill of a wallet, as its exchange lists it. Exchanges give fills no id.
+
+    ``parent_external_id`` and ``parent_title`` name the topic of the market, if it has one.
+    """
 
     tx_hash: str
     market_external_id: str
-    root_external_id: str | None
     market_title: str
     action: str
     outcome: str | None
@@ -72,65 +68,72 @@ class Trade:
     fee: float | None
     profit: float | None
     timestamp: int
+    parent_external_id: str | None = None
+    parent_title: str | None = None
+    outcome_label: str | None = None
+    token_id: str | None = None
     _fill_key: int | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def fill_key(self) -> int:
-        """64 bits that tell fills apart by all that is settled when a fill happens.
+        """64 bits that tell fills apart; see ``fill_key``. Computed once."""
+        if self._fill_key is None:  # comparing and storing both ask for it: a tenth of what storing costs
+            key = fill_key(
+                self.tx_hash,
+                self.market_external_id,
+                self.action,
+                self.outcome,
+                self.amount,
+                self.price,
+                self.shares,
+                self.timestamp,
+            )
+            object.__setattr__(self, "_fill_key", key)
+            return key
+        return self._fill_key
 
-        Fee, profit, titles and status are left out: should the exchange correct one of them later, the fill
-        is still the same. Fills that agree in the rest share a key; how many there are is counted, never
-        guessed, so even two different fills that met in one key would both be kept.
-        """
-        if self._fill_key is not None:  # comparing and storing both ask for it: a tenth of what storing costs
-            return self._fill_key
-        parts = (
-            self.tx_hash.lower(),
-            self.market_external_id,
-            self.action,
-            self.outcome,
-            self.amount,
-            self.price,
-            self.shares,
-            self.timestamp,
-        )
-        digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        key = int.from_bytes(digest, "big", signed=True)
-        object.__setattr__(self, "_fill_key", key)
-        return key
+
+def fill_key(
+    tx_hash: str,
+    market_external_id: str,
+    action: str,
+    outcome: str | None,
+    amount: float,
+    price: float | None,
+    shares: float | None,
+    timestamp: int,
+) -> int:
+    """Compute the 64 bits (signed) by which a fill is recognised: 60 of a hash, 4 for the rule.
+
+    Everything that is final when a fill happens takes part. Fee, profit and titles do not, because an exchange
+    may correct them later. An empty figure and a zero are the same, because exchanges spell nothing in several
+    ways. Fills that agree in all of this share a key; how many of them there are is counted.
+    """
+    parts = (
+        tx_hash.lower(),
+        market_external_id,
+        action,
+        outcome,
+        amount or 0.0,
+        price or 0.0,
+        shares or 0.0,
+        timestamp,
+    )
+    digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (
+        int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS
+    ) | FILL_KEY_RULE
 
 
 @dataclass(frozen=True, slots=True)
-class BadRecord:
-    """A record that was refused: why, and as it came (JSON). ``timestamp`` is its time if that could be read."""
+class RejectedRecord:
+    """A record that cannot be read: why, and as it came (JSON). ``timestamp`` is its time if that is readable."""
 
     reason: str
     payload: str
     timestamp: int | None = None
 
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
-    """One page of a list. Pages count from 1.
-
-    ``total`` counts the whole list when the page was made, ``listed`` the entries of this page; ``records``
-    may be more, since the children of a market stand behind it.
-    """
-
-    number: int
-    total: int
-    records: Sequence[Item | BadRecord]
-    listed: int
-
     @property
-    def good(self) -> list[Item]:
-        """The records that could be read, in the order they came."""
-        return [record for record in self.records if not isinstance(record, BadRecord)]
-
-    @property
-    def bad(self) -> list[BadRecord]:
-        """The records that were refused."""
-        return [record for record in self.records if isinstance(record, BadRecord)]
+    def fingerprint(self) -> bytes:
+        """16 bytes by which the record is recognised when it comes again."""
+        return blake2b(self.payload.encode("utf-8", "surrogatepass"), digest_size=16).digest()

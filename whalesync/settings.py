@@ -1,105 +1,169 @@
-"""What is set, and where from: options, then the environment, then the env file, then the defaults."""
+"""What can be set: one table of settings, and where their values come from.
+
+Options of the command line win over the environment, which wins over the env file, which wins over the defaults.
+An exchange declares its own settings in its package (``Exchange.settings``), in the same form.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from whalesync.errors import SettingsError
 
-API_URL = "https://openapi.opinion.trade/openapi"
-RATE_LIMIT = 15
-RETENTION_DAYS = 90
-TIME_BUDGETS = {"sync-whales": 50.0, "sync-markets": 240.0}
+Value = TypeVar("Value")
 
-NO_KEY = "OPINION_TRADE_API_KEY is not set: put OPINION_TRADE_API_KEY=… into {}, or into the environment"
+
+@dataclass(frozen=True)
+class Setting(Generic[Value]):
+    """One setting.
+
+    Args:
+        name: of the environment variable.
+        meaning: one line for the reference; ``unit`` goes with it.
+        parse: makes the value of the text; raises ValueError with what the text must be, without secrets.
+        default: the value where nothing is set; None where there is none.
+        shown_default: the default in words, where the value does not say it.
+        secret: redacted in every output.
+    """
+
+    name: str
+    meaning: str
+    parse: Callable[[str], Value]
+    default: Value
+    unit: str = ""
+    shown_default: str = ""
+    secret: bool = False
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A parser of numbers from ``least`` to ``most``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise ValueError(f"must be a number from {least:g} to {most:g}, not {text[:40]!r}")
+        return value
+
+    return parse
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        digits = text.strip()
+        value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
+        if not least <= value <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {text[:40]!r}")
+        return value
+
+    return parse
+
+
+def file_path(text: str) -> Path:
+    """A path; ``~`` and variables are expanded, as the shell would have done."""
+    path = Path(os.path.expandvars(text)).expanduser()
+    if "$" in str(path) and "$" in text:
+        raise ValueError("names a variable that is not set")
+    return path.absolute()
+
+
+def base_url(text: str) -> str:
+    """A base address without a trailing slash: https, or http on loopback; no user, query or fragment."""
+    url = text.rstrip("/")
+    check_url(url)
+    if urlsplit(url).scheme == "http" and not is_loopback(url):
+        raise ValueError("must be https; http is allowed on loopback only")
+    return url
+
+
+DB = Setting[Path | None](
+    "WHALESYNC_DB", "the SQLite file", file_path, None, shown_default="the user data folder"
+)
+TIME_BUDGET = Setting[float | None](
+    "WHALESYNC_TIME_BUDGET",
+    "time after which a sync job starts no new work, stores what it has and ends",
+    number(1, 86_400),
+    None,
+    unit="seconds",
+    shown_default="50 for sync-whales, 240 for sync-markets",
+)
+RETENTION_DAYS = Setting[int](
+    "WHALESYNC_RETENTION_DAYS", "what cleanup keeps", whole_number(1, 36_500), 90, unit="days"
+)
+PING_URL = Setting[str | None](
+    "WHALESYNC_PING_URL", "dead-man's switch, see Monitoring", str, None, shown_default="off", secret=True
+)
+ENV_FILE = Setting[Path | None](
+    "WHALESYNC_ENV_FILE",
+    "the env file",
+    file_path,
+    None,
+    shown_default="whalesync/env in the user config folder",
+)
+
+SETTINGS: tuple[Setting[object], ...] = (DB, TIME_BUDGET, RETENTION_DAYS, PING_URL, ENV_FILE)  # type: ignore[assignment]  # a tuple of settings of any value
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a command may need to know. ``time_budget`` is None unless set: each job has its own default."""
+    """The values of one command.
+
+    ``db`` is absolute. ``env_file`` is the file that was read, None if there was none.
+    """
 
     db: Path
-    api_url: str = API_URL
-    api_key: str | None = field(default=None, repr=False)
-    rate_limit: int = RATE_LIMIT
-    time_budget: float | None = None
-    retention_days: int = RETENTION_DAYS
-    ping_url: str | None = field(default=None, repr=False)
     env_file: Path | None = None
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, *, db: str | None = None, api_url: str | None = None
+        cls, environ: Mapping[str, str] | None = None, overrides: Mapping[str, str | None] | None = None
     ) -> Settings:
-        """Read the settings; the key and the address are checked by those who need them.
+        """Read the settings; ``overrides`` are those of the command line, by the setting's name.
 
         Raises:
-            SettingsError: a value cannot be what its name promises, or the env file cannot be read.
+            SettingsError: the env file cannot be read, or a value of SETTINGS is wrong. What an exchange has
+                declared is checked by that exchange.
         """
         real = os.environ if environ is None else environ
         env_file = _env_file(real)
-        values = {**_read_env_file(env_file, real), **{name: value for name, value in real.items() if value}}
-        return cls(
-            db=Path(
-                db or values.get("WHALESYNC_DB") or _user_dir("user_data_path") / "whalesync.db"
-            ).absolute(),
-            api_url=(api_url or values.get("WHALESYNC_API_URL") or API_URL).rstrip("/"),
-            api_key=(values.get("OPINION_TRADE_API_KEY") or "").strip() or None,
-            rate_limit=int(
-                _number(values, "WHALESYNC_RATE_LIMIT", RATE_LIMIT, least=1, most=10_000, whole=True)
-            ),
-            time_budget=_number(values, "WHALESYNC_TIME_BUDGET", 0, least=1, most=86_400) or None,
-            retention_days=int(
-                _number(values, "WHALESYNC_RETENTION_DAYS", RETENTION_DAYS, least=1, most=36_500, whole=True)
-            ),
-            ping_url=values.get("WHALESYNC_PING_URL") or None,
-            env_file=env_file,
-        )
+        given = {name: text for name, text in (overrides or {}).items() if text is not None}
+        values = {**_read_env_file(env_file), **{name: text for name, text in real.items() if text}, **given}
+        loaded = cls(Path(), env_file, values)
+        for setting in SETTINGS:
+            loaded.get(setting)
+        db = loaded.get(DB) or _user_dir("user_data_path") / "whalesync.db"
+        return cls(db.absolute(), env_file, values)
 
-    def budget(self, command: str) -> float:
-        """Seconds after which the sync job ``command`` takes up no new work."""
-        return self.time_budget or TIME_BUDGETS[command]
-
-    def checked_key(self) -> str:
-        """The exchange's key.
+    def get(self, setting: Setting[Value]) -> Value:
+        """The value of a setting.
 
         Raises:
-            SettingsError: there is none, or it cannot be a header's value.
+            SettingsError: it is not what its name promises.
         """
-        if not self.api_key:
-            raise SettingsError(NO_KEY.format(self.env_file or default_env_file()))
-        if not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise SettingsError("OPINION_TRADE_API_KEY holds characters that no key has: copy it anew")
-        return self.api_key
-
-    def checked_api_url(self) -> str:
-        """The exchange's base address.
-
-        Raises:
-            SettingsError: it is no address, or the key would cross a network in the clear.
-        """
-        check_url(self.api_url, "WHALESYNC_API_URL")
-        if urlsplit(self.api_url).scheme == "http" and not is_loopback(self.api_url):
-            raise SettingsError(
-                "WHALESYNC_API_URL must be https: over http the key would cross the network in the clear "
-                "(http is for loopback only)"
-            )
-        return self.api_url
-
-    def without_pings(self) -> Settings:
-        """The same, with monitoring off."""
-        return replace(self, ping_url=None)
+        text = self.values.get(setting.name)
+        if not text:
+            return setting.default
+        try:
+            return setting.parse(text)
+        except ValueError as exc:
+            raise SettingsError(f"{setting.name} {exc}") from exc
 
 
-def check_url(url: str, name: str) -> None:
-    """Refuse what is no plain http or https address.
+def check_url(url: str) -> None:
+    """Refuse what is not a plain http or https address.
 
     Raises:
-        SettingsError: naming the setting, never its value (an address may hold a secret).
+        ValueError: what it must be, never the address itself, which may hold a secret.
     """
     try:
         parts = urlsplit(url)
@@ -108,13 +172,13 @@ def check_url(url: str, name: str) -> None:
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url:
-        raise SettingsError(f"{name} is no address such as {API_URL}")
+        raise ValueError("must be an address such as https://example.com/path")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise SettingsError(f"{name} must be a plain address, without user, query or fragment")
+        raise ValueError("must be a plain address, without user, query or fragment")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the address names this very machine, so that nothing crosses a network."""
+    """Whether the address names this machine, so that nothing crosses a network."""
     from ipaddress import ip_address  # only for http addresses: not worth loading in every run
 
     host = urlsplit(url).hostname or ""
@@ -137,22 +201,26 @@ def _user_dir(kind: str) -> Path:
 
 
 def _env_file(environ: Mapping[str, str]) -> Path | None:
-    if named := environ.get("WHALESYNC_ENV_FILE"):
-        return Path(named).absolute()
+    if named := environ.get(ENV_FILE.name):
+        return file_path(named)
     usual = default_env_file()
     # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
     return usual if os.path.exists(usual) else None  # noqa: PTH110  (a folder that may not be entered is no error here)
 
 
-def _read_env_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+def _read_env_file(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     from io import StringIO
 
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise SettingsError(f"the env file {path} is not a regular file")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"the env file {path} cannot be read ({_reason(exc)})") from exc
+    except OSError as exc:
+        raise SettingsError(f"cannot read the env file {path} ({exc.strerror})") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"the env file {path} is not UTF-8 text") from exc
     # The parser alone: no interpolation, so that a "$" in a key is a "$", and no warnings of its own.
     from dotenv.parser import parse_stream
 
@@ -163,23 +231,3 @@ def _read_env_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, s
         if binding.key and binding.value:
             found[binding.key] = binding.value
     return found
-
-
-def _reason(exc: Exception) -> str:
-    return exc.strerror or str(exc) if isinstance(exc, OSError) else "it is not UTF-8 text"
-
-
-def _number(
-    values: Mapping[str, str], name: str, default: float, *, least: float, most: float, whole: bool = False
-) -> float:
-    text = values.get(name)
-    if not text:
-        return default
-    try:
-        number = int(text) if whole else float(text)
-    except ValueError:
-        number = -1
-    if not least <= number <= most:
-        kind = "a whole number" if whole else "a number"
-        raise SettingsError(f"{name} must be {kind} from {least} to {most}, not {text[:40]!r}")
-    return number

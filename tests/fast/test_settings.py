@@ -2,51 +2,86 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from whalesync.errors import SettingsError
-from whalesync.settings import API_URL, Settings, check_url
+from whalesync.exchanges.opinion_trade import API_KEY, API_URL, OPINION_TRADE, RATE_LIMIT
+from whalesync.settings import (
+    DB,
+    PING_URL,
+    RETENTION_DAYS,
+    SETTINGS,
+    TIME_BUDGET,
+    Settings,
+    default_env_file,
+)
 
 
-def load(tmp_path: Path, **environ: str) -> Settings:
-    (tmp_path / "empty").touch()
+def load(folder: Path, **environ: str) -> Settings:
+    (folder / "empty").touch()
     return Settings.load(
-        {"WHALESYNC_DB": str(tmp_path / "db"), "WHALESYNC_ENV_FILE": str(tmp_path / "empty"), **environ}
+        {"WHALESYNC_DB": str(folder / "db"), "WHALESYNC_ENV_FILE": str(folder / "empty"), **environ}
     )
 
 
+def load_checked(folder: Path, **environ: str) -> Settings:
+    """Load the settings and check those of the exchange, as a job does."""
+    settings = load(folder, **{"OPINION_TRADE_API_KEY": "key", **environ})
+    OPINION_TRADE.check_settings(settings)
+    return settings
+
+
 def test_defaults(tmp_path: Path) -> None:
-    """As the README says."""
+    """They are those of the README."""
     settings = load(tmp_path)
-    assert (settings.api_url, settings.rate_limit, settings.retention_days) == (API_URL, 15, 90)
-    assert (settings.api_key, settings.ping_url, settings.time_budget) == (None, None, None)
-    assert (settings.budget("sync-whales"), settings.budget("sync-markets")) == (50, 240)
+    assert settings.get(API_URL) == "https://openapi.opinion.trade/openapi"
+    assert (settings.get(RATE_LIMIT), settings.get(RETENTION_DAYS)) == (15, 90)
+    assert [settings.get(API_KEY), settings.get(PING_URL), settings.get(TIME_BUDGET)] == [None, None, None]
 
 
 def test_options_before_environment_before_env_file(tmp_path: Path) -> None:
-    """And an empty variable is none."""
+    """An empty variable does not count, and a dollar sign in the env file is a dollar sign."""
     file = tmp_path / "env"
     file.write_text(
         'WHALESYNC_API_URL=https://file.example/x\nexport OPINION_TRADE_API_KEY="a$b#c"\nWHALESYNC_RATE_LIMIT=7\n'
     )
     environ = {"WHALESYNC_ENV_FILE": str(file), "WHALESYNC_DB": "/of/environ", "WHALESYNC_RATE_LIMIT": ""}
-    settings = Settings.load(environ, db=str(tmp_path / "option"))
-    assert settings.db == tmp_path / "option"
-    assert settings.api_url == "https://file.example/x"
-    assert settings.checked_key() == "a$b#c"
-    assert settings.rate_limit == 7
+    settings = Settings.load(environ, overrides={"WHALESYNC_DB": str(tmp_path / "option")})
+    found = (settings.db, settings.get(API_URL), settings.get(API_KEY), settings.get(RATE_LIMIT))
+    assert found == (tmp_path / "option", "https://file.example/x", "a$b#c", 7)
     environ["WHALESYNC_API_URL"] = "https://environ.example/"
-    assert Settings.load(environ).api_url == "https://environ.example"
-    assert Settings.load(environ, api_url="https://option.example").api_url == "https://option.example"
-    assert Settings.load(environ).db == Path("/of/environ")
+    assert Settings.load(environ).get(API_URL) == "https://environ.example"
+    option = {"WHALESYNC_API_URL": "https://option.example", "WHALESYNC_DB": None}
+    assert Settings.load(environ, overrides=option).get(API_URL) == "https://option.example"
+    assert Settings.load(environ, overrides=option).db == Path("/of/environ")
 
 
-def test_no_key_in_a_representation(tmp_path: Path) -> None:
-    """Nor the monitor's address."""
-    settings = load(tmp_path, OPINION_TRADE_API_KEY="secret", WHALESYNC_PING_URL="https://hc.example/uuid")
-    assert "secret" not in repr(settings) and "uuid" not in repr(settings)
+@pytest.mark.parametrize("written", ["~/my.db", "$HOME/my.db", "${HOME}/my.db"])
+def test_a_path_in_the_env_file_is_read_as_by_a_shell(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home folder is meant, not folders of these names."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "env").write_text(f"WHALESYNC_DB={written}\n")
+    settings = Settings.load({"WHALESYNC_ENV_FILE": "~/env"})
+    assert (settings.db, settings.env_file) == (tmp_path / "my.db", tmp_path / "env")
+
+
+def test_a_path_with_an_unknown_variable_is_refused(tmp_path: Path) -> None:
+    """It would name a folder with a dollar sign."""
+    with pytest.raises(SettingsError, match="WHALESYNC_DB names a variable that is not set"):
+        load(tmp_path, WHALESYNC_DB="$NO_SUCH_VARIABLE/db")
+
+
+def test_the_representation_hides_values(tmp_path: Path) -> None:
+    """Neither the key nor the monitor's address."""
+    shown = repr(
+        load(tmp_path, OPINION_TRADE_API_KEY="secret", WHALESYNC_PING_URL="https://monitor.example/uuid")
+    )
+    assert "secret" not in shown and "uuid" not in shown
 
 
 @pytest.mark.parametrize(
@@ -57,31 +92,31 @@ def test_no_key_in_a_representation(tmp_path: Path) -> None:
         ("WHALESYNC_RETENTION_DAYS", ["0", "-90", "1.5", "ninety", "36501"]),
     ],
 )
-def test_numbers_that_cannot_be(name: str, values: list[str], tmp_path: Path) -> None:
-    """They are refused by name."""
+def test_wrong_numbers(name: str, values: list[str], tmp_path: Path) -> None:
+    """They are refused by name, and quoted."""
     for value in values:
-        with pytest.raises(SettingsError, match=name):
-            load(tmp_path, **{name: value})
+        with pytest.raises(SettingsError, match=f"{name} must be .* not '{value}'"):
+            load_checked(tmp_path, **{name: value})
 
 
 @pytest.mark.parametrize("key", ["", "  ", "\n"])
 def test_no_key(key: str, tmp_path: Path) -> None:
-    """An empty one is none."""
-    with pytest.raises(SettingsError, match="not set"):
-        load(tmp_path, OPINION_TRADE_API_KEY=key).checked_key()
+    """An empty one is none, and the text says where to put it."""
+    with pytest.raises(SettingsError, match=rf"OPINION_TRADE_API_KEY is not set.*{tmp_path}"):
+        load_checked(tmp_path, OPINION_TRADE_API_KEY=key)
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\r\nX: 1", "a\tb", "a\x00b", "ключ", "a\x7f", "a\u200bb"])
-def test_a_key_that_is_no_header(key: str, tmp_path: Path) -> None:
-    """It is refused without being shown."""
+def test_a_key_that_cannot_be_a_header(key: str, tmp_path: Path) -> None:
+    """It is refused without being quoted."""
     with pytest.raises(SettingsError) as caught:
-        load(tmp_path, OPINION_TRADE_API_KEY=key).checked_key()
+        load_checked(tmp_path, OPINION_TRADE_API_KEY=key)
     assert key not in str(caught.value)
 
 
 def test_white_space_around_a_key(tmp_path: Path) -> None:
-    """As a copied line brings it along, it does no harm."""
-    assert load(tmp_path, OPINION_TRADE_API_KEY=" key\r\n").checked_key() == "key"
+    """As it is copied along with a line, it does no harm."""
+    assert load_checked(tmp_path, OPINION_TRADE_API_KEY=" key\r\n").get(API_KEY) == "key"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +125,7 @@ def test_white_space_around_a_key(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_good_addresses(url: str, tmp_path: Path) -> None:
     """https everywhere, http on loopback."""
-    assert load(tmp_path, WHALESYNC_API_URL=url).checked_api_url() == url.rstrip("/")
+    assert load_checked(tmp_path, WHALESYNC_API_URL=url).get(API_URL) == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -102,34 +137,53 @@ def test_good_addresses(url: str, tmp_path: Path) -> None:
      "https://a.example/\x1b", "file:///etc/passwd", "http://localhost@evil.example/", "http://2130706433/"],
 )  # fmt: skip
 def test_bad_addresses(url: str, tmp_path: Path) -> None:
-    """They are refused without being shown: there may be a password in them."""
-    with pytest.raises(SettingsError, match="WHALESYNC_API_URL") as caught:
-        load(tmp_path, WHALESYNC_API_URL=url).checked_api_url()
-    assert url == "https://" or url not in str(caught.value)
+    """They are refused by the name of the setting."""
+    with pytest.raises(SettingsError, match="WHALESYNC_API_URL must be"):
+        load_checked(tmp_path, WHALESYNC_API_URL=url)
 
 
-def test_the_name_of_the_setting_is_told() -> None:
-    """Whichever it is."""
-    with pytest.raises(SettingsError, match="WHALESYNC_PING_URL"):
-        check_url("nonsense", "WHALESYNC_PING_URL")
+def test_a_password_in_an_address_is_not_quoted(tmp_path: Path) -> None:
+    """The address is refused, and its text goes into the sync log."""
+    with pytest.raises(SettingsError) as caught:
+        load_checked(tmp_path, WHALESYNC_API_URL="https://user:password@a.example")
+    assert "password" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_an_env_file_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
-    """One that was named must be there and be text."""
+@pytest.mark.parametrize(
+    ("content", "text"), [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"A=1\nB='x\n", "line 2 of")]
+)
+def test_an_env_file_that_cannot_be_read(content: bytes | None, text: str, tmp_path: Path) -> None:
+    """One that was named must exist and hold lines of text."""
     file = tmp_path / "env"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(SettingsError, match=str(file)):
+    with pytest.raises(SettingsError, match=text) as caught:
         Settings.load({"WHALESYNC_ENV_FILE": str(file), "WHALESYNC_DB": "/x"})
+    assert str(file) in str(caught.value)
 
 
-def test_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The usual env file is looked for where the user's settings are; that there is none is no error."""
+def test_a_pipe_as_env_file_is_refused(tmp_path: Path) -> None:
+    """Reading it would wait for ever."""
+    os.mkfifo(tmp_path / "env")
+    with pytest.raises(SettingsError, match="is not a regular file"):
+        Settings.load({"WHALESYNC_ENV_FILE": str(tmp_path / "env"), "WHALESYNC_DB": "/x"})
+
+
+def test_the_usual_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The env file and the database are looked for in the user's folders; that there is no env file is no error."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    assert Settings.load({"WHALESYNC_DB": "/x"}).env_file is None
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     usual = tmp_path / ".config" / "whalesync" / "env"
+    assert (default_env_file(), Settings.load({}).env_file) == (usual, None)
     usual.parent.mkdir(parents=True)
     usual.write_text("OPINION_TRADE_API_KEY=of-the-file\n")
-    assert Settings.load({"WHALESYNC_DB": "/x"}).checked_key() == "of-the-file"
+    settings = Settings.load({})
+    assert (settings.get(API_KEY), settings.env_file) == ("of-the-file", usual)
+    assert settings.db == tmp_path / ".local" / "share" / "whalesync" / "whalesync.db"
+
+
+def test_every_setting_has_a_name_of_its_own() -> None:
+    """Those of the exchanges included."""
+    names = [setting.name for setting in (*SETTINGS, *OPINION_TRADE.settings)]
+    assert DB.name in names and len(names) == len(set(names))

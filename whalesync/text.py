@@ -1,8 +1,8 @@
-"""Words and figures for people. Text from outside is data: it is shown, never obeyed.
+"""Format text and figures for people. Text from outside is data: it is shown, never interpreted.
 
 Conventions: money in USD with cents; a price, which is a probability from 0 to 1, as cents of a dollar with one
-decimal (``62.5¢``), the way the field quotes outcomes; times in UTC. What is not known is shown as ``UNKNOWN``,
-never as zero.
+decimal (``62.5¢``), the way prediction markets quote outcomes; times in UTC. What is not known is shown as
+``UNKNOWN``, never as zero.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import itertools
 import re
 import time
 
+from whalesync.records import BUY, SELL
+
 SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -18,8 +20,8 @@ DAY = 24 * HOUR
 
 UNKNOWN = "–"
 
-# What moves a cursor, starts an escape sequence, breaks a line, turns the reading direction, cannot be seen, or
-# cannot be encoded. The joiners U+200C and U+200D stay: scripts and emoji need them, and they do no harm.
+# What moves a cursor, starts an escape sequence, breaks a line, changes the reading direction, is invisible, or
+# cannot be encoded. The joiners U+200C and U+200D stay: scripts and emoji need them, and they are harmless.
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1 controls
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"  # invisible, or direction marks
@@ -27,25 +29,28 @@ _HARMFUL = re.compile(
     "\U000e0000-\U000e0fff\ud800-\udfff]"  # tags, lone surrogates
 )
 
-# What a spreadsheet takes for the start of a formula, its full-width forms included (OWASP "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# What a spreadsheet takes for the start of a formula, full-width forms included (OWASP "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+TOPIC_SEPARATOR = " › "
 
 
 def plain(text: str | None) -> str:
-    r"""The text with everything harmful made visible, as ``\x1b``, ``\n`` or ``\u202e``; "" for None."""
+    r"""Escape everything harmful, as ``\x1b``, ``\n`` or ``\u202e``; "" for None."""
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text or "")
 
 
 def csv_cell(value: object) -> object:
-    """A value for a CSV file: text is made plain and never starts a formula; numbers stay numbers."""
+    """Make a value safe for a CSV file: text is escaped and never starts a formula; numbers stay numbers."""
     if not isinstance(value, str):
         return "" if value is None else value
-    quote = "'" if value.startswith(_FORMULA) else ""
-    return quote + plain(value)
+    # Spreadsheets skip spaces in front of a formula, and may take a control character for one.
+    starts_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
+    return ("'" if starts_formula else "") + plain(value)
 
 
 def money(usd: float | None, *, signed: bool = False) -> str:
-    """``$1,234.50``; ``signed`` also shows a plus."""
+    """Format as ``$1,234.50``; ``signed`` also shows a plus."""
     if usd is None:
         return UNKNOWN
     figure = f"${abs(usd):,.2f}"
@@ -53,19 +58,19 @@ def money(usd: float | None, *, signed: bool = False) -> str:
 
 
 def short_money(usd: float | None, *, signed: bool = False) -> str:
-    """At most seven characters, for figures that are compared rather than added: ``$950``, ``$12.3K``, ``$4.5M``."""
+    """Format in at most seven characters, for figures that are compared: ``$950``, ``$12.3K``, ``$4.5M``."""
     if usd is None:
         return UNKNOWN
     amount = abs(usd)
     for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if amount >= 0.9995 * unit:  # from here on the smaller unit would read "1000"
+        if amount >= 0.9995 * unit:  # from here on the smaller unit would round to 1000
             return f"{_sign(usd, signed)}${amount / unit:.1f}{name}"
     figure = f"${amount:.0f}"
     return _sign(usd if figure != "$0" else 0, signed) + figure
 
 
 def price(probability: float | None) -> str:
-    """Cents of a dollar: ``62.5¢``. What is not quite nothing, or not quite certain, is never shown as if it were."""
+    """Format as cents of a dollar: ``62.5¢``. Only 0 and 1 themselves are shown as 0 and 100 cents."""
     if probability is None:
         return UNKNOWN
     cents = probability * 100
@@ -77,24 +82,24 @@ def price(probability: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """``62.5%`` for 0.625."""
+    """Format 0.625 as ``62.5%``."""
     return UNKNOWN if share is None else f"{share * 100:.1f}%"
 
 
 def count(number: float | None) -> str:
-    """``1,234`` for a whole number, ``1,234.50`` for a measure such as shares."""
+    """Format a whole number as ``1,234``, a measure such as shares as ``1,234.50``."""
     if number is None:
         return UNKNOWN
     return f"{number:,.2f}" if isinstance(number, float) else f"{number:,}"
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 trade``, ``1,234 trades``."""
+    """Format as ``1 trade`` or ``1,234 trades``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size(byte_count: int) -> str:
-    """``512 bytes``, ``12.3 MB``."""
+    """Format as ``512 bytes`` or ``12.3 MB``."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if byte_count >= unit:
             return f"{byte_count / unit:.1f} {name}"
@@ -102,7 +107,7 @@ def size(byte_count: int) -> str:
 
 
 def iso(ms: int | None) -> str:
-    """``2026-03-01T12:00:00Z``; a number that no calendar holds is shown as it is."""
+    """Format as ``2026-03-01T12:00:00Z``; a number outside the calendar is shown as it is."""
     if ms is None:
         return UNKNOWN
     try:
@@ -112,7 +117,7 @@ def iso(ms: int | None) -> str:
 
 
 def ago(ms: int | None, now: int) -> str:
-    """``3 min ago``, ``in 2 h``, ``just now`` or ``never``: the moment ``ms`` as seen at ``now``."""
+    """Format the time ``ms`` as seen at ``now``: ``3 min ago``, ``in 2 h``, ``just now``; ``never`` for None."""
     if ms is None:
         return "never"
     distance = abs(now - ms)
@@ -122,7 +127,7 @@ def ago(ms: int | None, now: int) -> str:
 
 
 def duration(ms: int | None) -> str:
-    """``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    """Format as ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min`` or ``3 d 4 h``."""
     if ms is None:
         return UNKNOWN
     if ms < 10 * SECOND:
@@ -136,14 +141,22 @@ def duration(ms: int | None) -> str:
 
 
 def short_address(address: str) -> str:
-    """``0x1234…abcd``; what is no address is made plain and left whole."""
+    """Format as ``0x1234…abcd``; other text is escaped and left whole."""
     address = plain(address)
     return f"{address[:6]}…{address[-4:]}" if len(address) == 42 else address
 
 
 def whale_name(label: str | None, address: str) -> str:
-    """What a whale is called where space is short: its label, or its short address."""
+    """Return the label, or the short address of a whale without one."""
     return plain(label) or short_address(address)
+
+
+def profit(action: str, usd: float | None) -> float | None:
+    """Return the profit that a trade has realized, None where there is none to speak of.
+
+    A buy realizes nothing. For other actions than a sell the exchange sends 0 where it has no figure.
+    """
+    return None if action == BUY or (action != SELL and not usd) else usd
 
 
 def _coarse(ms: int) -> str:

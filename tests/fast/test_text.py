@@ -1,8 +1,8 @@
-"""Words and figures for people, and text from outside that wants to be more than text."""
+"""Text and figures for people, and text from outside that a terminal or a spreadsheet would interpret."""
 
 import pytest
 
-from whalesync.views import text
+from whalesync import text
 
 NOW = 1_772_366_442_000  # 2026-03-01T12:00:42Z
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -20,17 +20,17 @@ SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
         ("tag \U000e0041 gap\u200b bom\ufeff", r"tag \U000e0041 gap\u200b bom\ufeff"),
     ],
 )
-def test_harmful_letters_become_visible(outside: str, shown: str) -> None:
-    """What steers a terminal, breaks a line, turns the direction or cannot be encoded is spelled out."""
+def test_harmful_characters_are_escaped(outside: str, shown: str) -> None:
+    """What controls a terminal, breaks a line, changes the direction or cannot be encoded is spelled out."""
     assert shown == text.plain(outside)
 
 
 @pytest.mark.parametrize(
-    "honest", ["Will it rain?", "比特币 🐋", "👩‍🚀", "café – “so”", "[red]x[/red] :boom:", "می‌خواهم", ""]
+    "ordinary", ["Will it rain?", "比特币 🐋", "👩‍🚀", "café – “so”", "[red]x[/red] :boom:", "می‌خواهم", ""]
 )
-def test_honest_text_stays_as_it_is(honest: str) -> None:
-    """Every script, emoji with joiners, and what looks like markup."""
-    assert honest == text.plain(honest)
+def test_ordinary_text_stays_as_it_is(ordinary: str) -> None:
+    """Every script, emoji with joiners, and what looks like markup are kept."""
+    assert ordinary == text.plain(ordinary)
 
 
 def test_no_text_is_empty() -> None:
@@ -48,6 +48,9 @@ def test_no_text_is_empty() -> None:
         ("\t=1", r"'\t=1"),
         ("\r=1", r"'\r=1"),
         ("＝1", "'＝1"),
+        (" =1+1", "' =1+1"),
+        ("\u00a0@SUM(A1)", "'\u00a0@SUM(A1)"),
+        (" \u3000-1", "' \u3000-1"),
         ("a=1", "a=1"),
         ("\x1b[2J", r"\x1b[2J"),
         (-1.5, -1.5),
@@ -56,7 +59,7 @@ def test_no_text_is_empty() -> None:
     ],
 )
 def test_a_csv_cell_is_never_a_formula(value: object, cell: object) -> None:
-    """Text that a spreadsheet would compute is quoted; numbers stay numbers, also below zero."""
+    """Text that a spreadsheet would compute is quoted, spaces in front or not; numbers stay numbers."""
     assert cell == text.csv_cell(value)
 
 
@@ -71,7 +74,7 @@ def test_money_has_cents(usd: float | None, shown: str) -> None:
 
 @pytest.mark.parametrize(("usd", "shown"), [(3.0, "+$3.00"), (-3.0, "-$3.00"), (0.0, "$0.00")])
 def test_signed_money_shows_gain_and_loss(usd: float, shown: str) -> None:
-    """A profit carries its sign both ways; none has none."""
+    """A profit has its sign both ways; zero has none."""
     assert shown == text.money(usd, signed=True)
 
 
@@ -109,7 +112,7 @@ def test_short_money_fits_a_column(usd: float | None, shown: str) -> None:
     ],
 )
 def test_prices_are_cents_and_never_overstate(probability: float | None, shown: str) -> None:
-    """What is almost nothing or almost certain is not rounded to nothing or certain."""
+    """What is almost 0 or almost 1 is not rounded to it."""
     assert shown == text.price(probability)
 
 
@@ -153,7 +156,7 @@ def test_iso_times_are_utc(ms: int | None, shown: str) -> None:
 
 
 def test_a_time_beyond_all_calendars_is_shown_as_its_number() -> None:
-    """A number from outside that is no time does not end the program."""
+    """A number from outside that is not a time does not end the program."""
     assert str(10**21) == text.iso(10**21)
 
 
@@ -171,12 +174,12 @@ def test_a_time_beyond_all_calendars_is_shown_as_its_number() -> None:
         (-30 * DAY, "in 30 days"),
     ],
 )
-def test_moments_are_told_from_now(before: int, shown: str) -> None:
-    """Past and future, in the largest unit that still tells them apart."""
+def test_times_are_relative_to_now(before: int, shown: str) -> None:
+    """Past and future are given in the largest fitting unit."""
     assert shown == text.ago(NOW - before, NOW)
 
 
-def test_no_moment_is_never() -> None:
+def test_no_time_is_never() -> None:
     """None is what never happened."""
     assert text.ago(None, NOW) == "never"
 
@@ -194,17 +197,34 @@ def test_no_moment_is_never() -> None:
     ],
 )
 def test_durations_have_two_units_at_most(ms: int | None, shown: str) -> None:
-    """Short ones in tenths of a second, long ones without what does not matter any more."""
+    """Short ones are in tenths of a second; long ones drop what no longer matters."""
     assert shown == text.duration(ms)
 
 
 def test_addresses_are_shortened_to_both_ends() -> None:
-    """An address keeps what people compare; anything else stays whole and harmless."""
+    """An address keeps what people compare; anything else stays whole, escaped."""
     assert text.short_address("0x1234" + "0" * 32 + "abcd") == "0x1234…abcd"
     assert text.short_address("not\x1ban address") == r"not\x1ban address"
 
 
-def test_a_whale_goes_by_its_label() -> None:
+def test_a_whale_is_named_by_its_label() -> None:
     """A label is shown if there is one, the short address if not."""
     assert text.whale_name("Moby\n", "0x" + "a" * 40) == r"Moby\n"
     assert text.whale_name(None, "0x" + "a" * 40) == "0xaaaa…aaaa"
+
+
+@pytest.mark.parametrize(
+    ("action", "usd", "shown"),
+    [
+        ("BUY", 0.0, None),
+        ("BUY", 5.0, None),
+        ("SELL", 0.0, 0.0),
+        ("SELL", -5.0, -5.0),
+        ("SELL", None, None),
+        ("MERGE", 0.0, None),
+        ("MERGE", 5.0, 5.0),
+    ],
+)
+def test_a_profit_is_shown_where_a_trade_has_one(action: str, usd: float | None, shown: float | None) -> None:
+    """A buy realizes nothing; the 0 that the exchange sends for other actions than a sell is no figure."""
+    assert text.profit(action, usd) == shown

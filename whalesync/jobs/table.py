@@ -1,0 +1,105 @@
+"""The table of jobs: everything that is declared about a job, once.
+
+The command line, the crontab, the health of each job, the dispatcher, the demo and the sync log are made from it.
+Cheap to import: a runner is loaded when its job runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. Times in milliseconds.
+
+    Args:
+        command: as typed.
+        type: in the sync log.
+        summary: the first line of its help.
+        purpose: what its crontab line is for, in whole sentences.
+        cron: its schedule in the crontab.
+        arguments: options that the crontab line gives it.
+        interval: how often it is due.
+        may_take: how long a run takes at most, before it counts as late. With a time budget, that is the budget.
+        budget: the default of its time budget, if it has one.
+        daily_at: the hour (UTC) at which it is due, for a job that is due once a day.
+        runner: ``module:function`` of ``function(run: Run) -> None``.
+    """
+
+    command: str
+    type: str
+    summary: str
+    purpose: str
+    cron: str
+    interval: int
+    runner: str
+    budget: int | None = None
+    may_take: int = 0
+    daily_at: int | None = None
+    arguments: tuple[str, ...] = ()
+
+
+SYNC_MARKETS = Job(
+    command="sync-markets",
+    type="markets",
+    summary="Fetch every market, then prices and liquidity.",
+    purpose="Every market of the exchange and its prices, every five minutes.",
+    cron="*/5 * * * *",
+    interval=5 * MINUTE,
+    budget=240 * SECOND,
+    runner="whalesync.jobs.sync_markets:run",
+)
+SYNC_WHALES = Job(
+    command="sync-whales",
+    type="whales",
+    summary="Fetch the new trades of every wallet on the watch list.",
+    purpose="New trades of every tracked wallet, every minute.",
+    cron="* * * * *",
+    interval=MINUTE,
+    budget=50 * SECOND,
+    runner="whalesync.jobs.sync_whales:run",
+)
+COMPUTE_STATS = Job(
+    command="compute-stats",
+    type="stats",
+    summary="Bring the whales' statistics up to date.",
+    purpose="The whales' statistics, every hour.",
+    cron="0 * * * *",
+    interval=HOUR,
+    may_take=10 * MINUTE,
+    runner="whalesync.jobs.compute_stats:run",
+)
+CLEANUP = Job(
+    command="cleanup",
+    type="cleanup",
+    summary="Delete what is older than WHALESYNC_RETENTION_DAYS (90).",
+    purpose=(
+        "Deletes what is older than the retention, once a day at 03:00 UTC. Cron knows only the host's time zone,\n"
+        "and zones differ by quarters of an hour and shift in summer: so cron asks four times an hour, and the job\n"
+        "knows when it is due."
+    ),
+    cron="*/15 * * * *",
+    arguments=("--if-due",),
+    interval=DAY,
+    daily_at=3,
+    may_take=2 * HOUR,
+    runner="whalesync.jobs.cleanup:run",
+)
+
+JOBS = (SYNC_MARKETS, SYNC_WHALES, COMPUTE_STATS, CLEANUP)
+
+
+def job_named(command: str) -> Job:
+    """The job of a command."""
+    return next(job for job in JOBS if job.command == command)
+
+
+def command_of(log_type: str) -> str:
+    """The command whose runs the sync log calls ``log_type``; the type itself, if a newer version wrote it."""
+    return next((job.command for job in JOBS if job.type == log_type), log_type)

@@ -1,0 +1,26 @@
+"""Redact secrets (keys, tokens, the monitor's address) in text that leaves the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from whalesync.settings import SETTINGS, Settings
+
+SHORTEST_SECRET = 8  # characters; anything shorter is part of ordinary words too
+REDACTED = "***"
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return the text without the secrets; the longest goes first, since one may be part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, REDACTED)
+    return text
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the values of all secret settings, those of every exchange included."""
+    from whalesync.exchanges import EXCHANGES  # here, because the HTTP client of the exchanges uses redact()
+
+    declared = [*SETTINGS, *(setting for exchange in EXCHANGES.values() for setting in exchange.settings)]
+    return [text for each in declared if each.secret and (text := settings.values.get(each.name, "").strip())]
