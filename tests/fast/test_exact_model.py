@@ -1,9 +1,9 @@
-"""Whatever happens, in any order: each trade is stored once. The machine stands in ``tests/model.py``."""
+"""Whatever happens, in any order: each trade is stored once. The machine is ``tests/support/model.py``."""
 
 from hypothesis import HealthCheck, settings
-from model import ExactSync
+from support.model import ExactSync
 
 TestExactSync = ExactSync.TestCase
 TestExactSync.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -1,4 +1,4 @@
-"""The machine of ``tests/model.py`` for minutes instead of seconds; WHALESYNC_SOAK sets how many lives it lives."""
+"""The machine of ``tests/support/model.py`` for minutes instead of seconds; WHALESYNC_SOAK sets for how many lives."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from model import ExactSync
+from support.model import ExactSync
 
 LIVES = int(os.environ.get("WHALESYNC_SOAK", "600"))
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_and_nothing_is_double_in_a_long_time(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every quiet run found all that the exchange has, and no moment knew a trade twice."""
+    """Every undisturbed run finds all that the exchange has, and no trade is ever stored twice."""
     ExactSync.figures.clear()
     run_state_machine_as_test(
         ExactSync,
@@ -29,8 +29,6 @@ def test_nothing_is_lost_and_nothing_is_double_in_a_long_time(capsys: pytest.Cap
     figures = ExactSync.figures
     with capsys.disabled():
         print("\n" + ", ".join(f"{name} {count}" for name, count in sorted(figures.items())))
-        print("lost 0 (every quiet run compared), double", figures["double"])
-    assert (
-        figures["lives"] >= LIVES and figures["quiet runs"] and figures["crashes"] and figures["lying runs"]
-    )
+    assert figures["lives"] >= LIVES
+    assert figures["quiet runs"] and figures["crashes"] and figures["lying runs"]
     assert figures["double"] == 0

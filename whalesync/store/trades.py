@@ -1,83 +1,147 @@
-"""The wallets' trades and how far each list has been read."""
+"""The wallets' trades, and how far each wallet has been read: tables ``whale_activity`` and ``whale_cursors``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 
-from whalesync.ledger import Held, Ledger
-from whalesync.records import PLATFORM, TIER_DELAYS_MS, Trade
+from whalesync.exchanges.base import Batch, NewFill, StoredEntry
+from whalesync.records import DAY_MS, TIER_DELAYS_MS
+from whalesync.store import markets, rejected, stats
 from whalesync.store.database import Database
-
-_COLUMNS = [field.name for field in fields(Ledger)]
-
-
-def ledgers(db: Database) -> dict[int, Ledger]:
-    """How far each wallet has been read, by whale id; a wallet never read has none."""
-    rows = db.rows(f"SELECT whale_id, {', '.join(_COLUMNS)} FROM whale_cursors WHERE held IS NOT NULL")
-    return {row[0]: Ledger(*tuple(row)[1:]) for row in rows}
+from whalesync.store.whales import Whale
 
 
-def save_ledger(db: Database, whale_id: int, ledger: Ledger) -> None:
-    """Keep a wallet's ledger; inside a write transaction. A floor that cleanup has raised meanwhile stays."""
-    marks = ", ".join("?" for _ in _COLUMNS)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "floor")
+class Stored:
+    """What is stored of one wallet, as its trade source asks for it (``StoredTrades``)."""
+
+    def __init__(self, db: Database, whale_id: int) -> None:
+        self._db = db
+        self._whale_id = whale_id
+
+    def newer(self, timestamp: int) -> int:
+        """How many entries are newer than ``timestamp`` (ms): fills that are not superseded, and rejected records."""
+        fills: int = self._db.value(
+            "SELECT (SELECT count(*) FROM whale_activity WHERE whale_id = :whale AND timestamp > :time)"
+            " - (SELECT count(*) FROM whale_activity WHERE whale_id = :whale AND timestamp > :time"
+            " AND superseded_at IS NOT NULL)",
+            {"whale": self._whale_id, "time": timestamp},
+        )
+        return fills + rejected.newer(self._db, self._whale_id, timestamp)
+
+    def between(self, first: int, last: int) -> Sequence[StoredEntry]:
+        """The entries from ``first`` to ``last`` (ms), both included, superseded ones too."""
+        fills = [
+            StoredEntry(
+                row_id, key, timestamp, copy, fee=fee, profit=profit, superseded=superseded is not None
+            )
+            for row_id, key, timestamp, copy, fee, profit, superseded in self._db.rows(
+                "SELECT id, fill_key, timestamp, copy, fee, profit, superseded_at FROM whale_activity"
+                " WHERE whale_id = ? AND timestamp BETWEEN ? AND ?",
+                (self._whale_id, first, last),
+            )
+        ]
+        return [*fills, *rejected.between(self._db, self._whale_id, first, last)]
+
+    def rejected(self, fingerprint: bytes) -> StoredEntry | None:
+        """A rejected record of this wallet, wherever it stands."""
+        return rejected.find(self._db, self._whale_id, fingerprint)
+
+    def has_rejected(self) -> bool:
+        """Whether any rejected record counts as an entry."""
+        return rejected.newer(self._db, self._whale_id, -1) > 0
+
+
+def states(db: Database) -> dict[int, str | None]:
+    """The state of each wallet's trade source by whale id; wallets never read may be missing."""
+    return {row[0]: row[1] for row in db.rows("SELECT whale_id, state FROM whale_cursors")}
+
+
+def state(db: Database, whale_id: int) -> str | None:
+    """The state of one wallet's trade source; None if it was never read."""
+    found: str | None = db.value("SELECT state FROM whale_cursors WHERE whale_id = ?", (whale_id,))
+    return found
+
+
+def save_state(db: Database, whale_id: int, state: str) -> None:
+    """Keep the state of a wallet's trade source; inside a write transaction."""
     db.execute(
-        f"INSERT INTO whale_cursors (whale_id, {', '.join(_COLUMNS)}) VALUES (?, {marks})"
-        f" ON CONFLICT (whale_id) DO UPDATE SET {updates},"
-        " floor = nullif(max(coalesce(floor, 0), coalesce(excluded.floor, 0)), 0)",
-        (whale_id, *(getattr(ledger, name) for name in _COLUMNS)),
+        "INSERT INTO whale_cursors (whale_id, state) VALUES (?, ?)"
+        " ON CONFLICT (whale_id) DO UPDATE SET state = excluded.state WHERE state IS NOT excluded.state",
+        (whale_id, state),
     )
 
 
-def floor(db: Database, whale_id: int) -> int:
-    """The moment (milliseconds) before which a wallet's trades are not held; 0 if there is none."""
-    return db.value("SELECT floor FROM whale_cursors WHERE whale_id = ?", (whale_id,)) or 0
-
-
-def held_fills(db: Database, whale_id: int, seen: Sequence[Trade]) -> dict[int, list[Held]]:
-    """The stored copies of a wallet's fills, by key, in the span of time that ``seen`` covers."""
-    times = [trade.timestamp for trade in seen]
-    held: dict[int, list[Held]] = {}
-    for key, copy, fee, profit in db.rows(
-        "SELECT fill_key, copy, fee, profit FROM whale_activity WHERE whale_id = ? AND timestamp BETWEEN ? AND ?",
-        (whale_id, min(times), max(times)),
-    ):
-        held.setdefault(key, []).append(Held(copy, fee, profit))
-    return held
-
-
-def add_fills(
-    db: Database, whale_id: int, fills: Iterable[tuple[Trade, int]], markets: dict[str, int]
+def store(
+    db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int], *, run_id: int, now: int
 ) -> None:
-    """Store fills, each with the number of its copy; inside a write transaction.
+    """Store a batch and the state that speaks of it; inside a write transaction.
 
-    ``markets`` maps the exchange's market ids to ours.
+    ``known_markets`` maps the exchange's ids of markets to ours; it is added to. ``now`` in ms.
     """
+    if batch.new:
+        markets.ids_for(db, whale.platform, (new.trade for new in batch.new), now, known_markets)
+        _insert(db, whale, batch.new, known_markets, now)
+        if batch.refetched_before is not None:
+            times = [new.trade.timestamp for new in batch.new]
+            days = {time // DAY_MS * DAY_MS for time in times if time < batch.refetched_before}
+            stats.drop_removed_days(db, whale.id, sorted(days))
+    if batch.rejected:
+        source = f"trades {whale.address}"
+        rejected.keep_counted(db, whale.id, source, batch.rejected, run_id=run_id, now=now)
+    if batch.recounted:
+        rejected.recount(db, batch.recounted)
+    _supersede(db, batch, now)
+    save_state(db, whale.id, batch.state)
+
+
+def _supersede(db: Database, batch: Batch, now: int) -> None:
+    """Mark rows as no longer listed, or as listed again, and correct their fee and profit."""
+    changed = [(now, row_id) for row_id in batch.superseded] + [(None, row_id) for row_id in batch.revived]
+    if changed:
+        db.execute_many(
+            "UPDATE whale_activity SET superseded_at = ?, revision = ? WHERE id = ?",
+            [(at, db.revision(), row_id) for at, row_id in changed],
+        )
+    if batch.corrected:
+        db.execute_many(
+            "UPDATE whale_activity SET fee = ?, profit = ?, revision = ? WHERE id = ?",
+            [(each.fee, each.profit, db.revision(), each.id) for each in batch.corrected],
+        )
+
+
+def _insert(
+    db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: dict[str, int], now: int
+) -> None:
+    revision = db.revision()
     db.execute_many(
-        "INSERT INTO whale_activity (whale_id, market_id, platform, tx_hash, action, outcome, amount, price,"
-        " shares, fee, profit, timestamp, visible_to_pro_plus_at, visible_to_pro_at, visible_to_free_at,"
-        " fill_key, copy) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO whale_activity (whale_id, market_id, platform, tx_hash, action, outcome, outcome_label, token_id,"
+        " amount, price, shares, fee, profit, timestamp, visible_to_pro_plus_at, visible_to_pro_at,"
+        " visible_to_free_at, fill_key, copy, stored_at, revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (
-                whale_id,
-                markets[trade.market_external_id],
-                PLATFORM,
+                whale.id,
+                market_ids[trade.market_external_id],
+                whale.platform,
                 trade.tx_hash,
                 trade.action,
                 trade.outcome,
+                trade.outcome_label,
+                trade.token_id,
                 trade.amount,
                 trade.price,
                 trade.shares,
                 trade.fee,
                 trade.profit,
                 trade.timestamp,
-                trade.timestamp,
+                trade.timestamp + TIER_DELAYS_MS["pro-plus"],
                 trade.timestamp + TIER_DELAYS_MS["pro"],
                 trade.timestamp + TIER_DELAYS_MS["free"],
                 trade.fill_key,
                 copy,
+                now,
+                revision,
             )
-            for trade, copy in fills
+            for trade, copy in ((fill.trade, fill.copy) for fill in fills)
         ),
     )

@@ -1,0 +1,94 @@
+"""The exact sync in a small world: every course of events, and mutated copies that must not pass.
+
+The worlds are those of ``support.small_world``; larger scopes are tried by ``tests/slow/test_exact_large.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+from support.small_world import DAY, KINDS, Listed, Scope, courses, fill, lists
+
+from whalesync.exchanges.opinion_trade import changes, exact, pages
+from whalesync.exchanges.opinion_trade.exact import OpinionTrades
+
+LATE = (Listed(1, fill(1, "a")), Listed(3, fill(3, "a")))  # an equal one, or one in between
+ONE_SECOND = (Listed(2, fill(2, "a")), Listed(2, fill(2, "b")))
+
+# What may happen, the longest list, and what lists are made of.
+SCOPES = {
+    "arrivals": (Scope(arriving=LATE), 3, KINDS),
+    "pages of four": (Scope(largest_page=4, arriving=LATE), 4, KINDS),
+    "small budgets": (Scope(arrivals=2, cuts=0, budgets=(1, 2), runs=4, arriving=LATE), 3, KINDS),
+    "one second": (Scope(arrivals=2, cuts=0, arriving=ONE_SECOND), 5, ONE_SECOND),
+    "a cleanup": (Scope(arrivals=0, cuts=0, cutoffs=(0, 3, 1), cleanups=1, runs=3), 4, (KINDS[1], KINDS[3])),
+    "a replica that lags behind": (Scope(cuts=0, stale=1, arriving=LATE), 3, KINDS),
+    "removals": (Scope(cuts=0, removals=1, arriving=LATE), 2, KINDS),
+    "corrections": (Scope(cuts=0, corrections=1, arriving=LATE), 3, KINDS),
+    "unreadable records": (Scope(arrivals=0, cuts=0, repairs=2), 3, KINDS),
+    "rows that are not trusted": (Scope(untrusted=(KINDS[1], KINDS[1], KINDS[3]), arriving=LATE), 3, KINDS),
+}
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_every_course_of_a_small_world(name: str) -> None:
+    """Whatever happens before whichever request, nothing is lost, invented or repeated, and it comes to rest."""
+    scope, longest, kinds = SCOPES[name]
+    assert sum(courses(initial, scope) for initial in lists(longest, kinds)) > 100
+
+
+def test_an_order_of_its_own_on_each_page() -> None:
+    """Trades of one second in another order on each page are stored once each, as long as a page shows them whole."""
+    kinds = (Listed(1, fill(1)), Listed(2, fill(2, "a")), Listed(2, fill(2, "b")), Listed(3, fill(3)))
+    scope = Scope(arrivals=0, cuts=0, unstable=True)
+    for initial in lists(4, kinds):
+        if sum(item.time == 2 for item in initial) <= 2:
+            courses(initial, scope)
+
+
+# Each takes one thought out of the exact sync: what it says, what is put in its place, and where that shows.
+MUTATIONS = {
+    "stores what is stored": ("missing = len(shown) - len(active)", "missing = len(shown)", "arrivals"),
+    "counts inside a second": ("above.time > below.time", "above.time >= below.time", "arrivals"),
+    "is done without counting": ("part.reaches_cutoff and missing == 0", "part.reaches_cutoff", "arrivals"),
+    "credits what is not stored": ("self.state.accounted + self.changes.net", "total", "arrivals"),
+    "supersedes what is not shown": ("if missing < 0 and whole:", "if missing < 0:", "arrivals"),
+    "believes a moving list": ("if len(totals) > 1 or part", "if part", "one second"),
+    "believes a fallen total": ("if part.total >= state.listed:", "if True:", "a replica that lags behind"),
+    "forgets a cleanup": ("max(known.pruned_to or cutoff, cutoff)", "None", "a cleanup"),
+    "ignores a raised retention": ("if state.accounted is not None and cutoff <", "if 0 >", "a cleanup"),
+    "trusts every row": ("State(listed=count).doubted() if count", "State() if count", "rows that are not trusted"),
+    "never supersedes": ("if isinstance(row.key, bytes):", "if row.copies or row.superseded:", "corrections"),
+    "never compares": ("if self._comparison_is_due():", "if False:", "corrections"),
+    "does not count what it cannot read": (
+        "copies = len(entries) if whole else max(len(entries), counted)", "copies = 0", "unreadable records"
+    ),
+}  # fmt: skip
+
+
+def mutated(name: str) -> Callable[..., OpinionTrades]:
+    """The class of a copy of the three modules, as one, with one mutation."""
+    old, new, _ = MUTATIONS[name]
+    source = "\n".join(inspect.getsource(module) for module in (pages, changes, exact))
+    source = re.sub(
+        r"from (__future__|whalesync\.exchanges\.opinion_trade)\S* import (\([^)]*\)|.*)", "", source
+    )
+    assert source.count(old) == 1, "the mutation fits no longer"
+    copy = ModuleType(exact.__name__)  # dataclasses look their module up by name
+    code = compile("from __future__ import annotations\n" + source.replace(old, new), "mutated", "exec")
+    exec(code, copy.__dict__)  # noqa: S102  (our own source)
+    trades: Callable[..., OpinionTrades] = copy.OpinionTrades
+    return trades
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutated_copy_fails(name: str) -> None:
+    """Each thought of the exact sync is needed: without it, some course of the same worlds goes wrong."""
+    copy = mutated(name)
+    scope, longest, kinds = SCOPES[MUTATIONS[name][2]]
+    with pytest.raises(AssertionError):
+        sum(courses(each, scope, copy(scope.largest_page, day=DAY)) for each in lists(longest, kinds))

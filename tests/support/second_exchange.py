@@ -1,0 +1,193 @@
+"""A second exchange, to prove the seam: it needs no key, pages by cursor and has no total.
+
+All that the package asks of an exchange is in this module: its server, its JSON, its settings, its trade source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from whalesync.errors import RequestRefused
+from whalesync.exchanges.base import Batch, Catalog, NewFill, Pace, Progress, StoredTrades, Task
+from whalesync.exchanges.http import Client
+from whalesync.exchanges.rate import RateLimit
+from whalesync.records import MARKET, Market, Trade
+from whalesync.settings import Setting, Settings, base_url, whole_number
+
+PAGE = 3
+
+URL = Setting[str]("SECOND_URL", "its address", base_url, "https://second.example")
+RATE = Setting[int]("SECOND_RATE_LIMIT", "requests", whole_number(1, 10_000), 50, unit="per second")
+
+
+class Server(httpx.BaseTransport):
+    """The other side: fills of wallets, newest first, and markets. ``is_down`` lets every request fail."""
+
+    def __init__(self) -> None:
+        self.fills: dict[str, list[dict[str, Any]]] = {}
+        self.markets: list[dict[str, Any]] = []
+        self.requests: list[httpx.Request] = []
+        self.is_down = False
+
+    def add_fill(self, wallet: str, at: int) -> None:
+        """Add a fill of the second ``at``; the list stays sorted, and a late one takes its place."""
+        fills = self.fills.setdefault(wallet, [])
+        fills.append(
+            {"hash": f"{wallet}-{at}", "condition": "0xc0", "question": "Rain?", "usd": 5.0, "at": at}
+        )
+        fills.sort(key=lambda fill: -int(fill["at"]))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.is_down:
+            return httpx.Response(400, content=iter([b'{"error": "maintenance"}']))
+        query = request.url.params
+        if request.url.path == "/markets":
+            body: dict[str, Any] = {"data": self.markets}
+        else:
+            before = int(query.get("cursor", "9" * 12))
+            rest = [fill for fill in self.fills.get(query["user"], []) if fill["at"] < before]
+            body = {"data": rest[:PAGE], "next": str(rest[PAGE - 1]["at"]) if len(rest) > PAGE else None}
+        return httpx.Response(200, content=iter([json.dumps(body).encode()]))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A request: the page behind a cursor, the newest one without."""
+
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Fills:
+    """A response: fills, newest first, and the cursor of the next page."""
+
+    trades: list[Trade]
+    next: str | None
+
+
+class CursorTrades:
+    """The trade source. Its state: the cursors behind which history is still to be read."""
+
+    def poll(self, state: str | None) -> Sequence[Page]:
+        return [Page(None)]
+
+    def next(self, state: str, stored: StoredTrades) -> Sequence[Sequence[Page]]:
+        return [[Page(cursor)] for cursor in json.loads(state)[:1]]
+
+    def take(
+        self,
+        state: str | None,
+        requests: Sequence[Page],
+        responses: Sequence[Fills],
+        stored: StoredTrades,
+        *,
+        now: int,
+        cutoff: int,
+    ) -> Batch:
+        (request,), (response,) = requests, responses
+        cursors = [cursor for cursor in json.loads(state or "[]") if cursor != request.cursor]
+        new = [
+            trade for trade in response.trades if trade.timestamp >= cutoff and not _is_stored(trade, stored)
+        ]
+        if response.next is not None and new == response.trades:
+            cursors.insert(0, response.next)
+        pace = Pace.DONE if not cursors else Pace.NOW if request.cursor is None else Pace.LATER
+        return Batch(json.dumps(cursors), pace, new=[NewFill(trade, 1) for trade in new])
+
+    def prune(self, state: str, cutoff: int) -> str:
+        return state
+
+    def progress(self, state: str | None) -> Progress:
+        complete = state is not None and not json.loads(state)
+        return Progress("current" if complete else "loading", complete)
+
+
+def _is_stored(trade: Trade, stored: StoredTrades) -> bool:
+    return any(entry.key == trade.fill_key for entry in stored.between(trade.timestamp, trade.timestamp))
+
+
+class SecondApi:
+    """The connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def fetch_trades(self, wallet: str, request: Page) -> Fills:
+        cursor = {} if request.cursor is None else {"cursor": request.cursor}
+        body = self._client.get("/fills", {"user": wallet, **cursor})
+        return Fills([_trade(raw) for raw in body["data"]], body["next"])
+
+    def exchange_time(self) -> int | None:
+        return self._client.latest_date
+
+    def sync_markets(self, catalog: Catalog) -> str:
+        def markets() -> Task:
+            (body,) = yield [lambda: self._client.get("/markets", {})]
+            catalog.save([_market(raw) for raw in body["data"]])
+
+        catalog.run([markets()])
+        return "all markets"
+
+    def check(self) -> None:
+        self._client.get("/markets", {})
+
+
+def _trade(raw: dict[str, Any]) -> Trade:
+    return Trade(
+        tx_hash=raw["hash"], market_external_id=raw["condition"], market_title=raw["question"], action="BUY",
+        outcome=None, amount=raw["usd"], price=None, shares=None, fee=None, profit=None, timestamp=raw["at"] * 1000,
+        outcome_label="Rain", token_id="77",
+    )  # fmt: skip
+
+
+def _market(raw: dict[str, Any]) -> Market:
+    return Market(
+        kind=MARKET, external_id=raw["condition"], parent_external_id=None, title=raw["question"], category="weather",
+        status="activated", yes_label="Rain", no_label="Sun", yes_token_id=None, no_token_id=None, volume=None,
+        volume_24h=None, volume_7d=None, end_date=None, resolved_at=None, result=None,
+        url=f"https://second.example/{raw['condition']}", created_at=None,
+    )  # fmt: skip
+
+
+def _unwrap(status: int, body: Any) -> Any:
+    if status >= 400:
+        raise RequestRefused("Second is down")
+    return body
+
+
+class SecondExchange:
+    """The entry for the registry."""
+
+    name: str = "second"
+    title: str = "Second"
+    settings: Sequence[Setting[Any]] = (URL, RATE)
+
+    def __init__(self, server: Server) -> None:
+        self.trades = CursorTrades()
+        self._server = server
+
+    def check_settings(self, settings: Settings) -> None:
+        settings.get(URL)
+        settings.get(RATE)
+
+    @contextmanager
+    def connect(
+        self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]
+    ) -> Iterator[SecondApi]:
+        rate = RateLimit(settings.db.with_name(f"{settings.db.name}.second.rate"), settings.get(RATE))
+        client = Client(
+            settings.get(URL), {}, rate, _unwrap, first_backoff=first_backoff, until=until, log_step=log_step,
+            title=self.title, transport=self._server,
+        )  # fmt: skip
+        try:
+            yield SecondApi(client)
+        finally:
+            client.close()
+            rate.close()

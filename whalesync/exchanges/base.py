@@ -1,0 +1,265 @@
+"""What whalesync asks of an exchange.
+
+An exchange is one package with one entry in ``whalesync.exchanges.EXCHANGES``. It brings its own HTTP details,
+records, limits and settings, and two strategies:
+
+- A *trade source* follows one wallet's trades exactly. It is pure: it says what to read next, and what the
+  responses mean for the stored rows. Its state is opaque to everyone else; the job commits it together with the
+  rows that it speaks of.
+- A *market source* says which markets to fetch, in which order.
+
+Only a connection does input and output. Requests are opaque too: the job hands them from the source to the
+connection and the responses back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Protocol, TypeAlias
+
+from whalesync.records import Market, RejectedRecord, Trade
+from whalesync.settings import Setting, Settings
+
+Request: TypeAlias = Any
+Response: TypeAlias = Any
+Reading: TypeAlias = Sequence[Request]
+"""Requests whose responses are taken together."""
+Call: TypeAlias = Callable[[], Any]
+Task: TypeAlias = Generator[list[Call], Any, None]
+"""Yields the calls whose results it needs next, all made at once, and is resumed with their results."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """A stored row of one wallet, as far as it takes part in comparing.
+
+    ``id`` is that of the activity row, or of the rejected record. ``key`` is the fill key, or the fingerprint of
+    a rejected record, of which ``copies`` are counted. ``superseded`` rows are kept, and count for nothing.
+    """
+
+    id: int
+    key: int | bytes
+    timestamp: int
+    copy: int = 1
+    copies: int = 1
+    fee: float | None = None
+    profit: float | None = None
+    superseded: bool = False
+
+
+class StoredTrades(Protocol):
+    """What is stored of one wallet, read inside the transaction that stores the next batch."""
+
+    def newer(self, timestamp: int) -> int:
+        """How many entries are newer than ``timestamp`` (ms): fills that are not superseded, and rejected records."""
+
+    def between(self, first: int, last: int) -> Sequence[StoredEntry]:
+        """The entries from ``first`` to ``last`` (ms), both included, superseded ones too."""
+
+    def rejected(self, fingerprint: bytes) -> StoredEntry | None:
+        """A rejected record of this wallet, wherever it stands."""
+
+    def has_rejected(self) -> bool:
+        """Whether any rejected record counts as an entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFill:
+    """A fill to store, with the number of its copy (from 1)."""
+
+    trade: Trade
+    copy: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRecord:
+    """A rejected record, how many ``copies`` of it the list holds, and its place in the list as a time (ms)."""
+
+    record: RejectedRecord
+    copies: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A stored fill whose fee or profit the exchange has changed."""
+
+    id: int
+    fee: float | None
+    profit: float | None
+
+
+class Pace(Enum):
+    """How urgently a wallet's next requests are wanted."""
+
+    NOW = auto()  # new trades are missing: go on at once
+    LATER = auto()  # history, or a search: in the time that is left when all wallets have been polled
+    IDLE = auto()  # a comparison that only checks what is stored: when nothing else is to be done
+    DONE = auto()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What responses mean for the file. The job stores all of it in one transaction, or nothing.
+
+    ``revived`` are superseded rows that the exchange shows again; ``superseded`` are rows that it no longer shows.
+    ``rejected`` and ``recounted`` give rejected records their number of copies, the latter by id. Fills older than
+    ``refetched_before`` (ms) were deleted by cleanup and are fetched again. ``notes`` go into the sync log; so does the
+    ``problem``, which fails the wallet's part of the run, and with ``exchange_changed`` the whole run.
+    """
+
+    state: str
+    pace: Pace
+    new: list[NewFill] = field(default_factory=list)
+    revived: list[int] = field(default_factory=list)
+    superseded: list[int] = field(default_factory=list)
+    corrected: list[Correction] = field(default_factory=list)
+    rejected: list[CountedRecord] = field(default_factory=list)
+    recounted: list[tuple[int, int]] = field(default_factory=list)
+    refetched_before: int | None = None
+    notes: list[str] = field(default_factory=list)
+    problem: str | None = None
+    exchange_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a wallet has been read.
+
+    ``phase`` is the state's name; ``complete``: whether everything listed down to the retention cutoff is stored;
+    ``listed`` and ``accounted``: how long the exchange's list is, and how much of it is accounted for, both None
+    where that is not known; ``compared_at``: when every row was last compared with the exchange's (ms).
+    """
+
+    phase: str
+    complete: bool
+    listed: int | None = None
+    accounted: int | None = None
+    compared_at: int | None = None
+
+    @property
+    def missing(self) -> int | None:
+        """How many listed entries are not accounted for yet; None where that is not known."""
+        if self.complete:
+            return 0
+        return None if self.listed is None or self.accounted is None else max(0, self.listed - self.accounted)
+
+
+class TradeSource(Protocol):
+    """How one exchange's trades are followed exactly. Pure; ``state`` is None for a wallet never read."""
+
+    def poll(self, state: str | None) -> Reading:
+        """The reading with which every look at a wallet begins."""
+
+    def next(self, state: str, stored: StoredTrades) -> Sequence[Reading]:
+        """The readings to make next, all at once, to be taken in this order; none if nothing is left to do."""
+
+    def take(
+        self,
+        state: str | None,
+        requests: Reading,
+        responses: Sequence[Response],
+        stored: StoredTrades,
+        *,
+        now: int,
+        cutoff: int,
+    ) -> Batch:
+        """What the responses to one reading mean. ``cutoff`` (ms): older trades are not stored."""
+
+    def prune(self, state: str, cutoff: int) -> str:
+        """The state after everything older than ``cutoff`` (ms) has been deleted."""
+
+    def progress(self, state: str | None) -> Progress:
+        """How far the wallet has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tradable:
+    """A stored market that can be traded now. Times in ms; ``*_left_out_since``: a run had no time for it since."""
+
+    id: int
+    external_id: str
+    yes_token_id: str
+    volume_24h: float
+    price_left_out_since: int | None
+    liquidity_left_out_since: int | None
+
+
+class Catalog(Protocol):
+    """What a market source is given to work with: the stored markets of its exchange, and the run's log."""
+
+    def save(self, markets: Sequence[Market], rejected: Sequence[RejectedRecord] = ()) -> None:
+        """Store markets and rejected records, in one transaction."""
+
+    def tradable(self) -> list[Tradable]:
+        """The stored markets that can be traded now."""
+
+    def save_price(self, market: Tradable, yes_price: float | None) -> None:
+        """Store the price of a market's YES outcome; None: the exchange knows none."""
+
+    def save_liquidity(self, market: Tradable, usd: float) -> None:
+        """Store the USD resting in a market's order book."""
+
+    def left_out(self, what: str, asked: Iterable[int], left_out: Iterable[int]) -> None:
+        """Remember for which markets (ids) there was no time to ask for ``what``: ``price`` or ``liquidity``."""
+
+    def record_problem(self, item: str, problem: object) -> None:
+        """A part of the work failed: it goes into the sync log."""
+
+    def report_progress(self, text: str) -> None:
+        """Say on a terminal how far the work is."""
+
+    def run(self, tasks: Iterable[Task], *, share: float = 1.0) -> None:
+        """Run tasks until they are done, or until ``share`` of the time that is left has passed."""
+
+
+class Connection(Protocol):
+    """An open connection to one exchange; threads may share it. Every method may block."""
+
+    def fetch_trades(self, wallet: str, request: Request) -> Response:
+        """Make one of the trade source's requests.
+
+        Raises:
+            OutOfTime: the time budget ended before the request could be sent.
+            ExchangeError: the request failed, after retries.
+        """
+
+    def exchange_time(self) -> int | None:
+        """The exchange's own clock now (ms), as its latest response gave it; None if none did. No request."""
+
+    def sync_markets(self, catalog: Catalog) -> str:
+        """Bring the exchange's markets up to date; returns a summary. The market source."""
+
+    def check(self) -> None:
+        """Make one cheap request that needs all that the jobs need (address, key).
+
+        Raises:
+            ExchangeError, SettingsError: why the jobs would fail.
+        """
+
+
+class Exchange(Protocol):
+    """One exchange. The modules behind ``connect`` are loaded when it is called, not before."""
+
+    name: str
+    """As stored in the ``platform`` columns."""
+    title: str
+    """As people call it."""
+    settings: Sequence[Setting[Any]]
+    trades: TradeSource
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise SettingsError if the exchange cannot be asked with these settings."""
+
+    def connect(
+        self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]
+    ) -> AbstractContextManager[Connection]:
+        """Connect at the rate that all processes share.
+
+        Args:
+            first_backoff: seconds before the second try of a request.
+            until: monotonic seconds; nothing is sent or tried again after.
+        """

@@ -1,0 +1,568 @@
+"""The exact sync of one wallet's trades: what to read next, and what a response means. Pure.
+
+The exchange lists a wallet's trades newest first, on pages, and says with each page how long the list is
+(``total``). Trades have no id and no cursor, times are whole seconds, equal fills are real, pages shift while they
+are read, and a trade can surface late, far down. We assume:
+
+  (a) A response shows one state of the list: the page is a slice of it, ``total`` is its length.
+  (b) The list only grows. (What breaks this is noticed, see "When the list breaks its rules".)
+  (c) It is sorted by time. Trades of one second may stand in any order, even in another one on each page.
+
+**Nothing twice.** The n-th copy of a fill is stored only when one response shows it n times. So what is stored is a
+part of what is listed.
+
+**Counting.** Where a response shows two neighbours of different times, the second newer than the first of index i in
+the list, exactly i entries are newer than that second. This is a *boundary*. If as many are stored that are newer,
+then by "nothing twice" every one of them is stored: whatever happened before, between requests, or to the list. If
+fewer are stored, that many are missing further up. So a single response tells, for everything above it, whether it is
+complete, and no position has to be remembered: a bisection finds a late trade among thousands of pages in a dozen
+requests, and the page on which a backfill goes on is the one behind as many entries as are stored.
+
+**Nothing lost.** A wallet is CURRENT when a boundary at the retention cutoff (or the end of the list) counts nothing
+missing; the length of the list then is ``accounted`` for. Each fill stored after that is an arrival and adds one. As
+long as ``accounted`` equals ``total``, nothing has arrived that is not stored: one request says so. Otherwise the
+wallet is CATCHING_UP until the two are equal again, or a boundary at the cutoff counts nothing missing.
+
+**Seconds shown whole.** Between two boundaries a response shows everything that is listed in those seconds. There the
+file is made equal to the list, in both directions: a stored row that is not listed is superseded, a changed fee or
+profit is corrected. A *comparison* reads the whole list in this way: once for a file whose rows are not trusted, and
+for every wallet now and then, because a removal and an arrival of equal number leave ``total`` as it was.
+
+**A second that no page shows whole** is read in two ways, with two page sizes, while ``total`` stands still. Only if
+both show the same fills, how often each occurs is believed; else what one page shows for certain is stored, and the
+rest is looked for again in the next run.
+
+**When the list breaks its rules.** A total that falls may come from a replica that lags behind: nothing is concluded
+from such a response until the fall has lasted for FALL_LASTS_MS. After that, and when more is stored than is listed,
+the counts mean nothing: the wallet is DOUBTFUL until it has been compared whole. What a page shows is stored also where
+the page does not fit its own total or is not sorted, but nothing is concluded from it.
+
+**Records that cannot be read** are entries like all others: they are kept, and counted in their place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+
+from whalesync.exchanges.base import Batch, Pace, Progress, StoredTrades
+from whalesync.exchanges.opinion_trade.changes import Changes
+from whalesync.exchanges.opinion_trade.pages import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    LARGEST_PAGE,
+    Boundary,
+    PageRequest,
+    Slice,
+    TradePage,
+)
+from whalesync.records import DAY_MS, RejectedRecord, Trade
+
+AHEAD = 4  # pages asked for at once where a long stretch is missing
+FALL_LASTS_MS = 10 * 60_000
+COMPARE_EVERY_MS = 7 * DAY_MS
+COMPARE_REJECTED_EVERY_MS = DAY_MS  # a wallet with unreadable records, which may have become readable
+COMPARED_LATELY_MS = 3_600_000
+FEW_LOOKS = 24  # that bring nothing new: more than any bisection takes
+MANY_LOOKS = 20  # and a look at each page of the list: then the counts are doubted
+
+
+class Phase(StrEnum):
+    """How a wallet stands."""
+
+    LOADING = "loading"  # what is listed has never been stored whole, down to the retention cutoff
+    CURRENT = "current"  # all of it is stored
+    CATCHING_UP = "catching up"  # more has arrived since than has been stored
+    DOUBTFUL = "doubtful"  # more may be stored than is listed: to be compared whole
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of one wallet. Times in ms; an index counts entries from the head of the list.
+
+    ``listed``: the length of the list. ``accounted``: how much of it is accounted for, None before it was ever
+    complete, down to ``complete_to``. ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many
+    entries are stored, for the progress report. ``fallen_since``: since when the total has been below ``listed``.
+
+    The search for what is missing: ``look`` is the index to read next. ``descending``: the last look ended with new
+    fills. ``complete_above`` and ``missing_above`` (a boundary of index ``missing_at``): where nothing was missing
+    above, and where something was; it is between them. ``span``: how many entries from ``look`` on are to be read in
+    two ways. ``barren``: looks in a row that brought nothing.
+
+    The comparison: every second newer than ``compared_above`` has been compared, None if none is running;
+    ``compare_at`` and ``compare_span`` are its ``look`` and ``span``. ``compared_at``: when the last one ended.
+    """
+
+    listed: int = 0
+    accounted: int | None = None
+    complete_to: int | None = None
+    pruned_to: int | None = None
+    stored: int = 0
+    fallen_since: int | None = None
+    look: int = 0
+    descending: bool = False
+    complete_above: int | None = None
+    missing_above: int | None = None
+    missing_at: int = 0
+    span: int = 0
+    barren: int = 0
+    compared_above: int | None = None
+    compare_at: int = 0
+    compare_span: int = 0
+    compared_at: int | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The state's name."""
+        if self.accounted is None:
+            return Phase.LOADING if self.compared_above is None else Phase.DOUBTFUL
+        return Phase.CURRENT if self.accounted == self.listed else Phase.CATCHING_UP
+
+    def without_search(self) -> State:
+        """Nothing is being looked for."""
+        return replace(
+            self,
+            look=0,
+            descending=False,
+            complete_above=None,
+            missing_above=None,
+            missing_at=0,
+            span=0,
+            barren=0,
+        )
+
+    def comparing(self) -> State:
+        """A comparison begins at the head."""
+        return replace(self, compared_above=AFTER_ALL, compare_at=0, compare_span=0)
+
+    def doubted(self) -> State:
+        """All is to be compared before anything is counted again."""
+        return replace(self.without_search().comparing(), accounted=None, fallen_since=None)
+
+
+class OpinionTrades:
+    """The trade source of Opinion.Trade (``whalesync.exchanges.base.TradeSource``).
+
+    Args:
+        largest_page: the most entries that a page may have.
+        day: the length of a day in ms; removed sums are kept by day, so days are fetched again whole.
+    """
+
+    def __init__(self, largest_page: int = LARGEST_PAGE, day: int = DAY_MS) -> None:
+        self._largest = largest_page
+        self._day = day
+
+    # What to read
+
+    def poll(self, state: str | None) -> Sequence[PageRequest]:
+        """The head of the list."""
+        return (PageRequest(self._largest, 1),)
+
+    def next(self, state: str, stored: StoredTrades) -> Sequence[Sequence[PageRequest]]:
+        """The readings to make next; each is taken by itself."""
+        known = _parse(state)
+        if known.fallen_since is not None:
+            return []
+        if known.phase in (Phase.LOADING, Phase.CATCHING_UP):
+            if known.span:
+                return [self._in_two_ways(known.look, known.span)]
+            if known.descending:
+                return self._pages_from(known)
+            return [(self._window(known.look),)]
+        if known.compared_above is None:
+            return []
+        if known.compare_span:
+            return [self._in_two_ways(known.compare_at, known.compare_span)]
+        return [(self._window(known.compare_at),)]
+
+    def _pages_from(self, known: State) -> Sequence[Sequence[PageRequest]]:
+        """As many pages at once as may be missing."""
+        missing = known.listed - (known.stored if known.accounted is None else known.accounted)
+        count = max(1, min(AHEAD, -(-missing // self._largest)))
+        number = known.look // self._largest + 1
+        return [(PageRequest(self._largest, number + i),) for i in range(count)]
+
+    def _window(self, index: int) -> PageRequest:
+        """The page that shows most of the list from ``index`` on."""
+        limits = range(self._largest // 2 + 1, self._largest + 1)
+        limit = max(limits, key=lambda limit: (limit - index % limit, limit))
+        return PageRequest(limit, index // limit + 1)
+
+    def _in_two_ways(self, index: int, span: int) -> Sequence[PageRequest]:
+        """Pages of two sizes that cover ``span`` entries from ``index`` on, and one more on each side.
+
+        And the one page that shows all of these entries, if there is such a page.
+        """
+        pages = []
+        for limit in (self._largest, self._largest - 1):
+            first, last = max(0, index - 1) // limit, (index + span) // limit
+            pages += [PageRequest(limit, number + 1) for number in range(first, last + 1)]
+        for limit in range(self._largest, span - 1, -1):
+            if index % limit + span <= limit:
+                return [*pages, PageRequest(limit, index // limit + 1)]
+        return pages
+
+    # What it means
+
+    def take(
+        self,
+        state: str | None,
+        requests: Sequence[PageRequest],
+        responses: Sequence[TradePage],
+        stored: StoredTrades,
+        *,
+        now: int,
+        cutoff: int,
+    ) -> Batch:
+        """What one reading means for the file and for the state."""
+        known = _parse(state) if state is not None else _first_state(stored)
+        reading = Reading(self, known, stored, now, self._oldest(cutoff, known.pruned_to))
+        if len(requests) == 1:
+            reading.take_page(requests[0], responses[0])
+        else:
+            reading.take_two_ways(requests, responses)
+        return reading.batch()
+
+    def _oldest(self, cutoff: int, pruned_to: int | None) -> int:
+        """From when on trades are stored: the retention cutoff, but of what was pruned whole days only."""
+        if pruned_to is None or cutoff >= pruned_to:
+            return cutoff
+        return min(pruned_to, -(-cutoff // self._day) * self._day)
+
+    # What others ask
+
+    def prune(self, state: str, cutoff: int) -> str:
+        """The state after everything older than ``cutoff`` has been deleted."""
+        known = _parse(state)
+        return _dump(replace(known, pruned_to=max(known.pruned_to or cutoff, cutoff)))
+
+    def progress(self, state: str | None) -> Progress:
+        """How far the wallet has been read."""
+        if state is None:
+            return Progress(Phase.LOADING, complete=False)
+        known = _parse(state)
+        return Progress(
+            known.phase,
+            complete=known.phase is Phase.CURRENT,
+            listed=known.listed,
+            accounted=known.stored if known.accounted is None else known.accounted,
+            compared_at=known.compared_at,
+        )
+
+
+class Reading:
+    """What one reading means: the changes to the file, and the transitions of the state, in their order."""
+
+    def __init__(
+        self, source: OpinionTrades, state: State, stored: StoredTrades, now: int, cutoff: int
+    ) -> None:
+        self._largest = source._largest
+        self._before = state
+        self._stored = stored
+        self._now = now
+        self._cutoff = cutoff
+        self._urgent = False
+        self._span = 0  # how much was read in two ways
+        self.changes = Changes(stored, cutoff)
+        if state.pruned_to is not None and cutoff < state.pruned_to:
+            self.changes.batch.refetched_before = state.pruned_to
+        if state.accounted is not None and cutoff < max(state.complete_to or 0, state.pruned_to or 0):
+            # The retention was raised, or a wrong clock was set right.
+            state = replace(state.without_search(), accounted=None, compared_above=None)
+        self.state = state
+
+    def batch(self) -> Batch:
+        """The result."""
+        batch, state = self.changes.batch, self.state
+        batch.state = _dump(state)
+        if batch.problem is not None or state.fallen_since is not None:
+            batch.pace = Pace.DONE
+        elif state.phase is Phase.CURRENT:
+            batch.pace = Pace.DONE if state.compared_above is None else Pace.IDLE
+        else:
+            batch.pace = Pace.NOW if self._urgent else Pace.LATER
+        return batch
+
+    def take_page(self, request: PageRequest, page: TradePage) -> None:
+        """One page, which speaks for itself."""
+        part = self._slice(request.first, page)
+        fault = part.fault(request.limit)
+        if fault is not None:
+            self.changes.batch.problem = fault
+        self._check_readable(part)
+        if fault is not None or self._is_stale(part):
+            self.changes.store(part, whole_seconds=False)
+            self._account(self.state.listed)
+            return
+        self.changes.store(part, whole_seconds=True)
+        self._conclude(part)
+
+    def take_two_ways(self, requests: Sequence[PageRequest], responses: Sequence[TradePage]) -> None:
+        """A stretch of the list, read with two page sizes: believed as a whole where both ways agree."""
+        totals = {page.total for page in responses}
+        read = list(dict(zip(requests, responses, strict=True)).items())
+        span = self.state.span or self.state.compare_span
+        index = self.state.look if self.state.span else self.state.compare_at
+        self._span = span
+        self.state = replace(self.state, span=0, compare_span=0)
+        ways: list[tuple[int, list[Trade | RejectedRecord]]] = []
+        for limit in (self._largest, self._largest - 1):
+            pages = [(request, page) for request, page in read if request.limit == limit]
+            ways.append((pages[0][0].first, [record for _, page in pages for record in page.entries]))
+        first, end = max(first for first, _ in ways), min(first + len(records) for first, records in ways)
+        shown = [records[first - start : end - start] for start, records in ways]
+        for request, page in read:
+            if request.first <= index and index + span <= request.first + request.limit:
+                # One page shows all of it: which entries these are needs no second reading.
+                certain = page.entries[index - request.first :][:span]
+                shown = [[*shown[0][: index - first], *certain, *shown[0][index - first + span :]]] * 2
+        part, other = (self._slice(first, TradePage(max(totals), records)) for records in shown)
+        if len(totals) > 1 or part.fault(end - first) or other.fault(end - first):
+            return  # the list has moved meanwhile: look again
+        if self._is_stale(part):
+            return
+        if Counter(entry.key for entry in part.entries) == Counter(entry.key for entry in other.entries):
+            self.changes.store(part, whole_seconds=True)
+            self._conclude(part)
+            return
+        # What single pages show for certain has been stored when they were read.
+        self.changes.batch.problem = (
+            f"the {span} trades of one second stand in another order on each page, so equal ones among them cannot be"
+            " counted; the next run tries again"
+        )
+        self._compare(part)
+
+    def _slice(self, first: int, page: TradePage) -> Slice:
+        head = first == 0 or self.state.complete_above is None
+        otherwise = self._now if head else self.state.complete_above
+        return Slice(first, page, cutoff=self._cutoff, otherwise=otherwise or 0)
+
+    def _check_readable(self, part: Slice) -> None:
+        """A page of unreadable records alone: the exchange has changed, and that must be seen."""
+        records = [entry.record for entry in part.entries if isinstance(entry.record, RejectedRecord)]
+        if not records or len(records) < len(part.entries):
+            return
+        if part.first == 0 or any(not self._stored.rejected(record.fingerprint) for record in records):
+            self.changes.batch.exchange_changed = True
+            self.changes.batch.problem = (
+                f"no record of a page is readable ({records[0].reason}): the exchange has changed its format"
+            )
+
+    # Transitions, in their order
+
+    def _is_stale(self, part: Slice) -> bool:
+        """Whether the total has fallen, and not for long enough to be believed."""
+        state, notes = self.state, self.changes.batch.notes
+        if part.total >= state.listed:
+            if state.fallen_since is not None:
+                # What was taken away may have been made up for by arrivals: compare within a day.
+                soon = self._now - COMPARE_EVERY_MS + DAY_MS
+                compared_at = state.compared_at and min(state.compared_at, soon)
+                self.state = replace(state, fallen_since=None, compared_at=compared_at)
+            return False
+        if state.fallen_since is None or self._now < state.fallen_since:
+            notes.append(
+                f"its list holds {part.total} trades where {state.listed} were listed before; if this lasts,"
+                " all of it is compared anew"
+            )
+            self.state = replace(state, fallen_since=self._now)
+            return True
+        # A wallet that has traded never lists nothing.
+        if self._now - state.fallen_since < FALL_LASTS_MS or not part.total:
+            return True
+        notes.append(
+            f"its list still holds {part.total} trades, not {state.listed}: comparing all of it anew"
+        )
+        self.state = replace(state, listed=part.total).doubted()
+        return False
+
+    def _account(self, total: int) -> None:
+        """Each entry stored since the list was complete is an arrival."""
+        accounted = None if self.state.accounted is None else self.state.accounted + self.changes.net
+        self.state = replace(self.state, listed=max(total, self.state.listed), accounted=accounted)
+
+    def _conclude(self, part: Slice) -> None:
+        """What a sound, fresh slice says about the list above its last boundary."""
+        self._account(part.total)
+        self.state = replace(self.state, stored=self._newer(self._cutoff - 1))
+        missing = self._missing_above(part)
+        if self.state.phase is not Phase.DOUBTFUL and (
+            (missing or 0) < 0 or (self.state.accounted or 0) > self.state.listed
+        ):
+            self._doubt(part)
+            return
+        self._compare(part)
+        if self.state.phase in (Phase.LOADING, Phase.CATCHING_UP):
+            if part.reaches_cutoff and missing == 0:
+                self._complete(part.total)
+            else:
+                self._search(part, missing)
+        if self.state.phase is Phase.CURRENT:
+            self.state = self.state.without_search()
+            if self._comparison_is_due():
+                self.state = self.state.comparing()
+
+    def _missing_above(self, part: Slice) -> int | None:
+        """How many entries newer than the slice's last boundary are not stored; None where it has none."""
+        if part.boundaries:
+            last = part.boundaries[-1]
+            return last.index - self._newer(last.time)
+        if part.entries and part.entries[0].time < self._cutoff:
+            # At most as many entries as stand above the slice are newer than the cutoff.
+            return min(0, part.first - self._newer(self._cutoff - 1)) or None
+        return None
+
+    def _doubt(self, part: Slice) -> None:
+        """More is stored than is listed."""
+        if (
+            self.state.compared_at is not None
+            and 0 <= self._now - self.state.compared_at < COMPARED_LATELY_MS
+        ):
+            self.changes.batch.problem = (
+                "its counts do not add up, although all of it was compared lately; the next run counts again"
+            )
+            self.state = replace(self.state.without_search(), accounted=None)
+            return
+        self.changes.batch.notes.append(
+            f"more of its trades are stored than the {part.total} that are listed: comparing all of it anew"
+        )
+        self.state = self.state.doubted()
+
+    def _complete(self, total: int) -> None:
+        """Everything that is listed down to the cutoff is stored."""
+        state = self.state
+        compared_at = self._now if state.compared_at is None else state.compared_at
+        self.state = replace(
+            state,
+            listed=total,
+            accounted=total,
+            complete_to=self._cutoff,
+            pruned_to=None if self.changes.batch.refetched_before else state.pruned_to,
+            compared_at=compared_at,
+        )
+
+    def _search(self, part: Slice, missing: int | None) -> None:
+        """Where to look next for what is listed and not stored."""
+        state = self.state
+        goes_on = bool(part.entries) and self.changes.brought(part.entries[-1].time)
+        # More is stored further down: this is a gap, and what is missing in it is new.
+        self._urgent = goes_on and missing == 0 and state.stored > part.end
+        if part.first == 0 and not goes_on and state.look >= part.end:
+            # The head brings nothing that changes the search, which goes on where it was.
+            self.state = replace(state, look=min(state.look + self.changes.net, part.total - 1))
+            return
+        barren = 0 if self.changes.brought() else state.barren + 1
+        if barren > MANY_LOOKS + part.total // self._largest:
+            self._doubt(part)
+            return
+        complete, lacking, lacking_at, span = state.complete_above, state.missing_above, state.missing_at, 0
+        if missing is None:
+            older = bool(part.entries) and part.entries[0].time < self._cutoff
+            look = part.first - 1 if older else part.end
+        elif missing == 0:
+            last = part.boundaries[-1]
+            in_one_second = complete == last.time and last.index < part.end
+            complete = last.time if complete is None else min(complete, last.time)
+            if lacking is not None and lacking >= complete:
+                lacking = None
+            if goes_on or in_one_second:
+                look = part.end
+            elif lacking is not None:
+                look = self._between(complete, lacking_at)
+            else:
+                look = max(state.stored, part.end)
+        else:
+            top = part.boundaries[0]
+            if complete is not None and top.time >= complete:
+                complete = None
+            if lacking is None or top.time > lacking or not goes_on:
+                lacking, lacking_at = top.time, top.index
+            if goes_on and not part.reaches_cutoff:
+                look = part.end
+            elif complete is not None and self._hidden(part, top, complete):
+                look = self._newer(complete)
+                span = top.index - look
+            else:
+                look = self._between(complete, lacking_at)
+        self.state = replace(
+            state,
+            look=max(0, min(look, part.total - 1)),
+            descending=goes_on,
+            complete_above=complete,
+            missing_above=lacking,
+            missing_at=lacking_at,
+            span=span,
+            barren=barren,
+        )
+
+    def _hidden(self, part: Slice, boundary: Boundary, complete: int) -> bool:
+        """Whether what is missing above the boundary is in one second that no page has shown whole."""
+        narrow = boundary.index - self._newer(complete) <= self._largest
+        return part.time_above(boundary) == complete or (narrow and self.state.barren > FEW_LOOKS)
+
+    def _between(self, complete: int | None, lacking_at: int) -> int:
+        """The index to look at, between where nothing is missing above and where something is."""
+        if complete is None:
+            return 0
+        low = self._newer(complete)
+        if lacking_at - low < self._largest // 2:
+            return low - 1
+        return (low + lacking_at) // 2
+
+    def _newer(self, time: int) -> int:
+        """How many entries newer than ``time`` are stored, with the changes of this reading."""
+        return self._stored.newer(time) + self.changes.newer(time)
+
+    def _compare(self, part: Slice) -> None:
+        """A running comparison goes on below, if the slice joins what has been compared."""
+        state = self.state
+        above, at = state.compared_above, state.compare_at
+        if above is None:
+            return
+        if not (part.first <= at < part.end or at >= part.total):
+            return  # not a page that was read for the comparison
+        if not part.boundaries:
+            self.state = replace(state, compare_span=self._longer_span())
+            return
+        last = part.boundaries[-1]
+        if part.boundaries[0].index > 0 and part.boundaries[0].time < above:
+            # The list has become shorter further up.
+            self.state = replace(state, compare_at=max(0, part.first - self._largest))
+        elif part.reaches_cutoff:
+            self.state = replace(state, compared_above=None, compare_at=0, compared_at=self._now)
+        elif last.index - 1 > at or last.time < above:
+            self.state = replace(
+                state, compared_above=min(above, last.time), compare_at=max(0, last.index - 1)
+            )
+        else:
+            self.state = replace(state, compare_span=self._longer_span())
+
+    def _longer_span(self) -> int:
+        """One second fills the page, or more: how much of the list to read in two ways."""
+        return max(2 * self._largest, 2 * self._span)
+
+    def _comparison_is_due(self) -> bool:
+        state = self.state
+        if state.compared_above is not None:
+            return False
+        every = COMPARE_REJECTED_EVERY_MS if self._stored.has_rejected() else COMPARE_EVERY_MS
+        return state.compared_at is None or abs(self._now - state.compared_at) >= every
+
+
+def _first_state(stored: StoredTrades) -> State:
+    """A wallet without a state; rows that are there all the same were stored by rules that are not trusted."""
+    count = stored.newer(BEFORE_ALL)
+    return State(listed=count).doubted() if count else State()
+
+
+def _parse(state: str) -> State:
+    return State(**json.loads(state))
+
+
+def _dump(state: State) -> str:
+    defaults = State()
+    kept = {name: value for name, value in asdict(state).items() if value != getattr(defaults, name)}
+    return json.dumps(kept)
