@@ -1,231 +1,410 @@
-"""The market job over a real file, with an exchange that is a list and requests that run in this thread."""
+"""``sync-markets`` over a real file. The exchange is the sandbox's books; its requests are made one after the other."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from whalesync.errors import ExchangeChanged, JobFailed, KeyRefused, ServerFault
-from whalesync.exchange.opinion import OpinionTrade
-from whalesync.jobs.crew import Crew
-from whalesync.jobs.markets import MarketSync
-from whalesync.jobs.run import Run, run_job
-from whalesync.sandbox import Books, make_categorical, make_child, make_market
-from whalesync.sandbox.books import Refused
+from whalesync.errors import (
+    AuthenticationError,
+    ExchangeChanged,
+    JobFailed,
+    OutOfTime,
+    RequestRefused,
+    ServerError,
+)
+from whalesync.exchanges import EXCHANGES
+from whalesync.exchanges.http import Client
+from whalesync.exchanges.opinion_trade import OpinionTrade
+from whalesync.exchanges.opinion_trade.api import Api
+from whalesync.jobs import sync_markets
+from whalesync.jobs.pool import Lane
+from whalesync.jobs.run import Clock, Run, run_job
+from whalesync.jobs.table import SYNC_MARKETS
+from whalesync.sandbox import Books, Refused, make_categorical, make_child, make_market
 from whalesync.settings import Settings
 from whalesync.store.database import open_database
 
-NOW = 1_790_000_000
+NOW = 1_790_000_000  # Unix seconds
+YEAR = 365 * 86_400
+BUDGET = 240.0
+
+Answer = Callable[[dict[str, Any]], Any]
 
 
-class Wire:
-    """Answers requests from the exchange's own books; counts them; can be told to do something before one."""
+class Wire(Client):
+    """Answers requests from the books, and takes ``seconds`` (of the host's clocks) for each.
 
-    def __init__(self, books: Books) -> None:
-        self.books = books
-        self.paths: list[str] = []
+    ``before`` is called with the path and the number of each request; ``answers`` replace those of a path.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.seconds: dict[str, float] = {}
         self.before: Callable[[str, int], None] = lambda path, number: None
-        self.latest_date: int | None = NOW * 1000
+        self.answers: dict[str, Answer] = {}
 
-    def get(self, path: str, params: dict[str, Any]) -> Any:
-        """The result of one request."""
-        self.paths.append(path)
-        self.before(path, len(self.paths))
-        if path == "/market":
-            return self.books.market_page(
-                params["page"], params["limit"], market_type=params["marketType"], sort_by=params["sortBy"]
-            )
+    @property
+    def latest_date(self) -> int | None:
+        return int((NOW + self.host.elapsed) * 1000)
+
+    def get(self, path: str, params: Any) -> Any:
+        self.asked.append((path, params))
+        self.host.elapsed += self.seconds.get(path, 0.0)
+        self.before(path, len(self.asked))
+        return self.answers[path](params) if path in self.answers else self.honest(path, params)
+
+    def honest(self, path: str, params: Mapping[str, Any]) -> Any:
         try:
-            look = self.books.latest_price if path == "/token/latest-price" else self.books.order_book
-            return look(params["token_id"])
+            return self.host.books.answer(path, {name: str(value) for name, value in params.items()})
         except Refused as exc:
-            from whalesync.errors import RequestRefused
+            raise RequestRefused(str(exc)) from exc
 
-            raise RequestRefused(exc.message, exc.number) from exc
-
-
-@pytest.fixture
-def books() -> Books:
-    """Books at a moment that stands still."""
-    return Books(lambda: NOW)
+    def pages(self) -> list[int]:
+        """The pages of the list that were asked for."""
+        return [params["page"] for path, params in self.asked if path == "/market"]
 
 
-@pytest.fixture
-def sync(tmp_path: Path, books: Books) -> Callable[..., Run]:
-    """Runs the job once."""
+class Reached(OpinionTrade):
+    """Opinion.Trade, over that wire."""
 
-    def once(wire: Wire | None = None, seconds: float = 30.0) -> Run:
-        settings = Settings(db=tmp_path / "markets.db")
-        with run_job("sync-markets", settings) as run:
-            crew = Crew(time.monotonic() + seconds, in_flight=1)
-            MarketSync(run, OpinionTrade(wire or Wire(books)), crew).work()  # type: ignore[arg-type]  # a client as far as it is used
+    wire: Wire
+
+    def check_settings(self, settings: Settings) -> None: ...
+
+    @contextmanager
+    def connect(self, settings: Settings, **_: Any) -> Iterator[Api]:
+        yield Api(self.wire)
+
+
+class Host:
+    """A file, the books of the exchange, and clocks; ``ahead`` (s) of the exchange's."""
+
+    def __init__(self, folder: Path, exchange: Reached) -> None:
+        self.db = folder / "markets.db"
+        self.exchange = exchange
+        self.elapsed = 0.0
+        self.ahead = 0
+        self.books = Books(lambda: NOW)
+        self.wire = Wire(self)
+
+    def sync(self, wire: Wire | None = None) -> Run:
+        """Run the job once."""
+        self.wire = self.exchange.wire = wire or Wire(self)
+        clock = Clock(lambda: int((NOW + self.ahead + self.elapsed) * 1000), lambda: self.elapsed)
+        settings = Settings(db=self.db, values={"WHALESYNC_TIME_BUDGET": str(BUDGET)})
+        with run_job(SYNC_MARKETS, settings, clock=clock) as run:
+            sync_markets.run(run)
         return run
 
-    return once
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """What a query finds in the file."""
+        with open_database(self.db) as db:
+            return [dict(row) for row in db.rows(sql)]
+
+    def stored(self, columns: str) -> dict[str, Any]:
+        """A column, or several as a tuple, of all markets that are not topics, by external id."""
+        found = self.rows(f"SELECT external_id, {columns} FROM markets WHERE kind = 'market' ORDER BY id")
+        values = {row.pop("external_id"): tuple(row.values()) for row in found}
+        return {key: value if len(value) > 1 else value[0] for key, value in values.items()}
+
+    def token(self, number: int) -> str:
+        return str(self.books.market(number)["yesTokenId"])
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
-    """What a query finds in the file."""
-
-    def query(sql: str) -> list[dict[str, Any]]:
-        with open_database(tmp_path / "markets.db") as db:
-            return [dict(row) for row in db.rows(sql)]
-
-    return query
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    exchange = Reached()
+    monkeypatch.setitem(EXCHANGES, "opinion_trade", exchange)
+    monkeypatch.setattr(sync_markets, "Lane", partial(Lane, in_flight=1))
+    return Host(tmp_path, exchange)
 
 
-def test_every_market_of_every_status_is_stored(sync: Any, rows: Any, books: Books) -> None:
-    """45 binary markets of all six statuses and a categorical one with two children: 48 rows, three pages."""
+def fail(error: Exception, path: str = "/market", request: int | None = None) -> Callable[[str, int], None]:
+    """Let each request for ``path`` fail, or one."""
+
+    def before(asked: str, number: int) -> None:
+        if asked == path and request in (None, number):
+            raise error
+
+    return before
+
+
+def test_every_market_of_every_status_is_stored(host: Host) -> None:
+    """45 binary markets of all six statuses and a topic with two children, over three pages."""
     for number in range(1, 46):
-        books.add_market(make_market(number, status=number % 6 + 1))
-    books.add_market(make_categorical(100, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"]))
-    wire = Wire(books)
-    assert sync(wire).items == 48
-    assert wire.paths.count("/market") == 3
-    stored = {row["external_id"]: row for row in rows("SELECT * FROM markets")}
-    assert set(stored) == {str(n) for n in [*range(1, 46), 100, 101, 102]}
-    assert {row["status"] for row in stored.values()} == {
-        "created",
-        "activated",
-        "resolving",
-        "resolved",
-        "failed",
-        "deleted",
-    }
-    child, parent = stored["102"], stored["100"]
-    assert (child["category"], child["end_date"]) == ("Sport", parent["end_date"])
-    assert (child["parent_external_id"], parent["yes_token_id"]) == ("100", None)
+        host.books.add_market(make_market(number, status=number % 6 + 1))
+    host.books.add_market(
+        make_categorical(100, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"])
+    )
+    assert host.sync().items == 48
+    assert host.wire.pages() == [1, 2, 3]
+    status = host.stored("status")
+    assert set(status) == {str(n) for n in [*range(1, 46), 101, 102]}
+    assert set(status.values()) == {"created", "activated", "resolving", "resolved", "failed", "deleted"}
+    (topic,) = host.rows("SELECT * FROM markets WHERE kind = 'topic'")
+    assert (topic["external_id"], topic["yes_token_id"]) == ("100", None)
+    child = host.stored("parent_external_id, category, end_date")["102"]
+    assert child == ("100", "Sport", topic["end_date"])
 
 
-def test_a_market_made_while_the_list_is_read_is_found(sync: Any, rows: Any, books: Books) -> None:
-    """It comes first in the list and pushes the last one onto another page: both are stored all the same."""
-    for number in range(1, 41):
-        books.add_market(make_market(number, createdAt=NOW - 1000 + number))
-    wire = Wire(books)
-
-    def arrive(path: str, request: int) -> None:
-        if request == 2:
-            books.add_market(make_market(99, createdAt=NOW))
-
-    wire.before = arrive
-    run = sync(wire)
-    assert run.items == 41 and run.errors() == []
-    assert {row["external_id"] for row in rows("SELECT external_id FROM markets")} == {
-        str(n) for n in [*range(1, 41), 99]
-    }
+def test_a_topic_and_a_market_of_the_same_number_are_both_stored(host: Host) -> None:
+    """The exchange numbers them apart."""
+    host.books.add_market(make_market(100))
+    host.books.add_market(make_categorical(100, [make_child(101)]))
+    assert host.sync().items == 3
+    assert [row["n"] for row in host.rows("SELECT count(*) AS n FROM markets")] == [3]
 
 
-def test_unknown_prices_stay_unknown(sync: Any, rows: Any, books: Books) -> None:
-    """A token that never traded has NULL prices, not 0.5; one with a price has 1 less it on the other side."""
+@pytest.mark.parametrize("event", ["made", "deleted"])
+@pytest.mark.parametrize("request_number", [1, 2, 3, 4])
+def test_a_list_that_changes_while_it_is_read_is_read_whole(
+    event: str, request_number: int, host: Host
+) -> None:
+    """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
+    for number in range(1, 61):
+        host.books.add_market(make_market(number, status=4, createdAt=NOW - 1000 + number))
+    present, wire = {str(n) for n in range(1, 61)}, Wire(host)
+
+    def change(path: str, request: int) -> None:
+        if request == request_number and event == "made":
+            host.books.add_market(make_market(99, status=4, createdAt=NOW))
+            present.add("99")
+        elif request == request_number:
+            wire.answers["/market"] = lambda params: without(60, wire.honest, params)
+            present.remove("60")
+
+    wire.before = change
+    run = host.sync(wire)
+    assert present <= set(host.stored("status"))
+    assert run.errors() == []
+
+
+def without(number: int, honest: Callable[[str, Any], Any], params: dict[str, Any]) -> Any:
+    """The page of a list from which a market has been deleted."""
+    whole = [
+        each for page in (1, 2, 3, 4) for each in honest("/market", params | {"page": page})["list"] or []
+    ]
+    left = [each for each in whole if each["marketId"] != number]
+    start = (params["page"] - 1) * 20
+    return {"total": len(left), "list": left[start : start + 20]}
+
+
+@pytest.mark.parametrize("lie", ["total too large", "page ignored"])
+def test_a_list_without_end_leaves_time_for_prices(lie: str, host: Host) -> None:
+    """It is left at an empty page, or when pages repeat; the sync log says what does not fit."""
+    for number in range(1, 31):
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    wire = Wire(host)
+    wire.seconds["/market"] = 1.0
+
+    def answer(params: dict[str, Any]) -> Any:
+        page = {**params, "page": 1} if lie == "page ignored" else params
+        return {**wire.honest("/market", page), "total": 26_800}
+
+    wire.answers["/market"] = answer
+    run = host.sync(wire)
+    assert len(wire.pages()) <= 12
+    assert set(host.stored("yes_price").values()) == {0.5}
+    assert any("listed, but the exchange counts 26800" in error for error in run.errors())
+
+
+def test_a_total_that_is_too_small_hides_no_market(host: Host) -> None:
+    """The list is read on while its pages are full; the sync log says what does not fit."""
+    for number in range(1, 51):
+        host.books.add_market(make_market(number, status=4))
+    wire = Wire(host)
+    wire.answers["/market"] = lambda params: {**wire.honest("/market", params), "total": 20}
+    run = host.sync(wire)
+    assert len(host.stored("status")) == 50
+    assert run.errors() == ["markets: 50 are listed, but the exchange counts 20"]
+
+
+def test_markets_that_are_no_longer_listed_are_said(host: Host) -> None:
+    """A list that is empty all of a sudden does not pass for all being well; what is stored stays."""
+    for number in range(1, 31):
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    host.sync()
+    wire = Wire(host)
+    wire.answers["/market"] = lambda params: {"total": 0, "list": None}
+    errors = host.sync(wire).errors()
+    assert errors == ["markets: 30 of 30 stored markets that can be traded are no longer listed"]
+    assert len(host.stored("status")) == 30
+
+
+def test_unknown_prices_are_null(host: Host) -> None:
+    """An empty price, and 0.0 at the time 0; a known price has 1 less it on the other side."""
+    for number in (1, 2, 3):
+        host.books.add_market(make_market(number))
+    host.books.set_price(host.token(1), "0.65")
+    host.books.set_book(host.token(1), [("0.6", "100")], [("0.7", "50"), ("0.8", "10")])
+    wire = Wire(host)
+    never_traded = {"price": "0.0", "side": "", "size": "0", "timestamp": 0}
+    wire.answers["/token/latest-price"] = lambda params: (
+        never_traded if params["token_id"] == host.token(2) else wire.honest("/token/latest-price", params)
+    )
+    host.sync(wire)
+    prices = host.stored("yes_price, no_price, price_updated_at")
+    assert prices["1"][:2] == (0.65, 0.35) and prices["1"][2] is not None
+    assert prices["2"] == prices["3"] == (None, None, None)
+    assert host.stored("liquidity")["1"] == pytest.approx(60 + 35 + 8)
+
+
+@pytest.mark.parametrize("answer", [fail(RequestRefused("no"), "/token/latest-price"), None])
+def test_when_no_price_is_known_any_more_the_stored_ones_stay(
+    answer: Callable[[str, int], None] | None, host: Host
+) -> None:
+    """Every request refused, or every price empty, is the exchange's fault and goes into the sync log."""
     for number in (1, 2):
-        books.add_market(make_market(number))
-    books.set_price(books.market(1)["yesTokenId"], "0.65")
-    books.set_book(books.market(1)["yesTokenId"], [("0.6", "100")], [("0.7", "50"), ("0.8", "10")])
-    sync()
-    first, second = rows("SELECT yes_price, no_price, price_updated_at, liquidity FROM markets ORDER BY id")
-    assert (first["yes_price"], first["no_price"]) == (0.65, 0.35)
-    assert first["liquidity"] == pytest.approx(60 + 35 + 8)
-    assert (second["yes_price"], second["no_price"], second["price_updated_at"]) == (None, None, None)
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    host.sync()
+    wire = Wire(host)
+    if answer is not None:
+        wire.before = answer
+    else:
+        wire.answers["/token/latest-price"] = lambda params: {"price": ""}
+    (error,) = host.sync(wire).errors()
+    assert error.startswith("price: not known for any of 2 markets")
+    assert set(host.stored("yes_price").values()) == {0.5}
 
 
-def test_an_unchanged_market_writes_nothing(sync: Any, rows: Any, books: Books) -> None:
+def test_a_replaced_token_drops_the_price(host: Host) -> None:
+    """The old price was that of another token."""
+    host.books.add_market(make_market(1))
+    host.books.set_price(host.token(1), "0.5")
+    host.sync()
+    host.books.update_market(1, yesTokenId="77" * 30)
+    host.sync()
+    assert host.stored("yes_token_id, yes_price, no_price")["1"] == ("77" * 30, None, None)
+
+
+def test_a_market_resolved_at_an_unknown_time_gets_the_time_it_was_first_seen(host: Host) -> None:
+    """And keeps it."""
+    host.books.add_market(make_market(1, status=4, resolvedAt=0))
+    host.sync()
+    host.elapsed = 3_600.0
+    host.sync()
+    assert host.stored("resolved_at") == {"1": NOW * 1000}
+
+
+def test_an_unchanged_market_is_not_written(host: Host) -> None:
     """A second run over the same markets leaves every row as it is, and writes only a changed price."""
     for number in range(1, 6):
-        books.add_market(make_market(number))
-        books.set_price(books.market(number)["yesTokenId"], "0.5")
-    sync()
-    before = rows("SELECT * FROM markets")
-    sync()
-    assert rows("SELECT * FROM markets") == before
-    books.set_price(books.market(3)["yesTokenId"], "0.9")
-    sync()
-    changed = [
-        new["external_id"]
-        for old, new in zip(before, rows("SELECT * FROM markets"), strict=True)
-        if old != new
-    ]
-    assert changed == ["3"]
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    host.sync()
+    before = host.rows("SELECT * FROM markets")
+    host.elapsed = 300.0
+    host.sync()
+    assert host.rows("SELECT * FROM markets") == before
+    host.books.set_price(host.token(3), "0.9")
+    host.sync()
+    after = host.rows("SELECT * FROM markets")
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [new["external_id"] for _, new in changed] == ["3"]
+    assert changed[0][1]["updated_at"] == (NOW + 300) * 1000
+    assert changed[0][1]["revision"] > max(row["revision"] for row in before)
 
 
-def test_one_page_that_fails_fails_alone(sync: Any, rows: Any, books: Books) -> None:
-    """The other pages are stored, and the sync log says which one is missing."""
+def test_a_page_that_fails_does_not_keep_the_others_from_being_stored(host: Host) -> None:
+    """The sync log says which one is missing."""
     for number in range(1, 61):
-        books.add_market(make_market(number, status=4))
-    wire = Wire(books)
-
-    def fail(path: str, request: int) -> None:
-        if request == 2:
-            raise ServerFault("the exchange says 500")
-
-    wire.before = fail
-    run = sync(wire)
-    assert run.items == 40 and run.error_count == 2
-    assert any("page 2 of the markets" in error for error in run.errors())
+        host.books.add_market(make_market(number, status=4))
+    wire = Wire(host)
+    wire.before = fail(ServerError("Opinion.Trade answered 500"), request=2)
+    run = host.sync(wire)
+    assert run.items == 40
+    assert run.errors() == [
+        "page 2 of the markets: Opinion.Trade answered 500",
+        "markets: 1 of 3 pages were not read",
+    ]
 
 
-def test_without_a_first_page_the_run_has_failed(sync: Any, rows: Any, books: Books) -> None:
-    """Nothing could be read: the run says why."""
-    wire = Wire(books)
-
-    def fail(path: str, request: int) -> None:
-        raise ServerFault("the exchange says 503")
-
-    wire.before = fail
-    with pytest.raises(JobFailed, match="503"):
-        sync(wire)
-    assert [row["status"] for row in rows("SELECT status FROM sync_logs")] == ["failed"]
-
-
-def test_a_refused_key_ends_the_run_at_once(sync: Any, books: Books) -> None:
-    """No second request is made with it."""
-    wire = Wire(books)
-
-    def refuse(path: str, request: int) -> None:
-        raise KeyRefused("no")
-
-    wire.before = refuse
-    with pytest.raises(KeyRefused):
-        sync(wire)
-    assert len(wire.paths) == 1
+@pytest.mark.parametrize(
+    "error", [ServerError("Opinion.Trade answered 503"), AuthenticationError("rejected")]
+)
+def test_a_run_without_a_first_page_fails_with_its_error(error: Exception, host: Host) -> None:
+    """After one request."""
+    wire = Wire(host)
+    wire.before = fail(error)
+    with pytest.raises(type(error)):
+        host.sync(wire)
+    assert len(wire.asked) == 1
+    (row,) = host.rows("SELECT status, error FROM sync_logs")
+    assert row["status"] == "failed" and str(error) in row["error"]
 
 
-def test_a_bad_market_is_set_aside_and_the_others_stored(sync: Any, rows: Any, books: Books) -> None:
+def test_a_run_whose_time_ends_before_the_first_page_fails(host: Host) -> None:
+    """It has done nothing."""
+    wire = Wire(host)
+    wire.before = fail(OutOfTime())
+    with pytest.raises(JobFailed, match="before the first page"):
+        host.sync(wire)
+
+
+def test_a_rejected_market_is_kept_and_the_others_stored(host: Host) -> None:
     """It is named in the sync log, and kept once however often it comes."""
-    books.add_market(make_market(1))
-    books.add_market(make_market(2, volume="a lot"))
+    host.books.add_market(make_market(1))
+    host.books.add_market(make_market(2, volume="a lot"))
     for _ in range(2):
-        run = sync()
-        assert run.items == 1 and "volume is 'a lot'" in run.errors()[0]
-    (kept,) = rows("SELECT source, reason, seen_count FROM rejected_records")
+        run = host.sync()
+        assert run.items == 1
+        assert any("a record was rejected: volume is 'a lot'" in error for error in run.errors())
+    (kept,) = host.rows("SELECT source, reason, seen_count FROM rejected_records")
     assert (kept["source"], kept["seen_count"]) == ("markets", 2)
 
 
-def test_a_page_of_bad_markets_alone_fails_the_run(sync: Any, rows: Any, books: Books) -> None:
+def test_a_page_of_rejected_markets_only_fails_the_run(host: Host) -> None:
     """The exchange has changed, and that must be seen."""
-    books.add_market(make_market(1, status="open", statusEnum=7))
+    host.books.add_market(make_market(1, status="open", statusEnum=7))
     with pytest.raises(ExchangeChanged):
-        sync()
-    assert len(rows("SELECT * FROM rejected_records")) == 1
+        host.sync()
+    assert len(host.rows("SELECT * FROM rejected_records")) == 1
 
 
-def test_what_a_run_has_no_time_for_comes_first_in_the_next(sync: Any, rows: Any, books: Books) -> None:
-    """The busiest is asked first; what was left out is remembered."""
-    for number in range(1, 5):
-        books.add_market(make_market(number, volume24h=str(number)))
-    wire = Wire(books)
+@pytest.mark.parametrize("ahead", [0, YEAR])
+def test_what_a_run_has_no_time_for_comes_first_in_the_next(ahead: int, host: Host) -> None:
+    """The busiest is asked first, then whom there was no time for: also after a run with the clock ahead."""
+    for number in (1, 2, 3):
+        host.books.add_market(make_market(number, volume24h=str(number)))
+        host.books.set_price(host.token(number), "0.5")
+    asked: list[str] = []
+    for run_number in range(4):
+        wire = Wire(host)
+        wire.seconds["/token/latest-price"] = BUDGET  # so that one price is all that a run has time for
+        host.ahead = ahead if run_number == 0 else 0
+        host.sync(wire)
+        asked += [params["token_id"] for path, params in wire.asked if path == "/token/latest-price"]
+    assert len(asked) == 4
+    assert [host.token(number) for number in (3, 2)] == asked[:2]
+    assert set(asked) == {host.token(number) for number in (1, 2, 3)}
 
-    def slow(path: str, request: int) -> None:
-        if path == "/token/latest-price":
-            time.sleep(0.3)
 
-    wire.before = slow
-    sync(wire, seconds=0.4)
-    left_out = rows("SELECT external_id FROM markets WHERE price_left_out_since IS NOT NULL ORDER BY id")
-    assert [row["external_id"] for row in left_out] == ["1", "2", "3"][: len(left_out)] and left_out
-    sync()
-    assert rows("SELECT 1 FROM markets WHERE price_left_out_since IS NOT NULL") == []
+@pytest.mark.parametrize(
+    ("ahead", "remembered", "errors"),
+    [
+        (0, 0, []),
+        (YEAR, YEAR * 1000, ["clock: 31536000 s ahead of Opinion.Trade's. Set the clock of this host."]),
+    ],
+)
+def test_a_slow_exchange_is_not_taken_for_a_wrong_clock(
+    ahead: int, remembered: int, errors: list[str], host: Host
+) -> None:
+    """Both clocks are compared at the same moment; how far the host's is ahead is remembered for cleanup."""
+    host.books.add_market(make_market(1))
+    host.books.set_price(host.token(1), "0.5")
+    host.ahead = ahead
+    wire = Wire(host)
+    wire.seconds["/token/orderbook"] = 94.0
+    assert host.sync(wire).errors() == errors
+    with open_database(host.db) as db:
+        assert db.fact("clock_ahead", 0) == remembered

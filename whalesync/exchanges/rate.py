@@ -1,12 +1,12 @@
 """One request rate for all processes that share a database file.
 
-The exchange counts what *arrives* in any one second. Requests that leave evenly at 13 a second arrive as at
-most 15 in the worst second when the network delays each by up to 100 ms: a window of one second can hold
-what left within 1.1 s, at most ``floor(13 x 1.1) + 1``. So the pace is 13/15 of the limit, for any limit.
+What the exchange counts is what *arrives* in any one second. Requests that leave evenly at 13 a second arrive as at
+most 15 in the worst second when the network delays each by up to 100 ms: a window of one second can hold what left
+within 1.1 s, at most ``floor(13 x 1.1) + 1``. So requests leave at 13/15 of the limit, for any limit.
 
-The next free slot stands in one small file, under a lock that is held for microseconds. The known limiters
-were measured first: with SQLite and a file lock ``pyrate-limiter`` starves one of two processes, without the
-lock it exceeds the limit; the others want a server.
+The next free slot is kept in one small file, under a lock that is held for microseconds. The known limiters were
+measured first: with SQLite and a file lock ``pyrate-limiter`` starves one of two processes, without the lock it
+exceeds the limit; the others need a server.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ from pathlib import Path
 
 from whalesync.errors import OutOfTime, StoreError
 
-PACE = 13 / 15
-REBOOT_SECONDS = 90.0  # a slot further ahead than any wait we ask for: the clock started anew
+SHARE = 13 / 15
+REBOOT_SECONDS = 90.0  # a slot further ahead than any wait of ours: the clock has started anew
 LONGEST_HOLD = 60.0
 LOCK_PATIENCE = 5.0
 LATE_SECONDS = 0.005
 
 
-class Pace:
-    """Hands out the slots of one rate; threads and processes share it.
+class RateLimit:
+    """Gives out the slots of one rate; threads and processes share it.
 
     Args:
-        path: the file with the next free slot; made if need be.
-        limit: requests that may arrive in any one second.
+        path: the file with the next free slot; created if missing.
+        per_second: requests that may arrive in any one second.
+
+    Raises:
+        StoreError: the file cannot be used.
     """
 
     def __init__(
         self,
         path: Path,
-        limit: int,
+        per_second: float,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.interval = 1 / (limit * PACE)
+        self.interval = 1 / (per_second * SHARE)
         self._path = path
         self._clock = clock
         self._sleep = sleep
@@ -56,13 +59,14 @@ class Pace:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as exc:
-            raise StoreError(f"cannot use {path} ({exc.strerror}): the folder must be writable") from exc
+            raise StoreError(f"cannot use {path} ({exc.strerror}). The folder must be writable.") from exc
 
     def wait(self, until: float) -> None:
         """Sleep until this caller may send one request.
 
         Raises:
             OutOfTime: its slot would come after ``until`` (monotonic seconds); no slot is taken.
+            StoreError: the file cannot be used.
         """
         with self._turn:
             slot = self._reserve(until)
@@ -70,7 +74,7 @@ class Pace:
                 self._sleep(left)
             late = self._clock() - slot
             if late > LATE_SECONDS:
-                # Woken late: whoever comes next must keep its distance from when we really send.
+                # Woken late: the next request must keep its distance from when this one really leaves.
                 self._push(self._clock() + self.interval)
 
     def hold(self, seconds: float) -> None:
@@ -78,9 +82,9 @@ class Pace:
         self._push(self._clock() + min(max(seconds, 0.0), LONGEST_HOLD))
 
     def close(self) -> None:
-        """Give the file back; a thread that is still at it gets OutOfTime.
+        """Close the file; a thread that still wants to use it gets OutOfTime.
 
-        Were the number used after this, it could be that of another file by then, such as the database.
+        A file descriptor that is used after this may be another file's by then, the database's say.
         """
         self._closed = True
         with self._mutex:
@@ -125,11 +129,11 @@ class Pace:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                # Held for microseconds, unless its holder was stopped: then end in time, with a clear line.
+                # Held for microseconds, unless its holder was stopped.
                 if time.monotonic() > end:
                     raise StoreError(
-                        f"another process has held {self._path} for over {LOCK_PATIENCE:.0f} s: "
-                        "see which with 'fuser', and end it if it hangs"
+                        f"another process has locked {self._path} for over {LOCK_PATIENCE:.0f} s. "
+                        "Find it with 'fuser', and end it if it hangs."
                     ) from None
                 time.sleep(0.001)
             except OSError as exc:

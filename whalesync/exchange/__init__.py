@@ -1,1 +1,0 @@
-"""The wire: what the exchange says, and the manners to ask it with. No table of ours is known here."""

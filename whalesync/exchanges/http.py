@@ -1,0 +1,434 @@
+"""HTTP: keep-alive connections, one shared rate, a total deadline, a size cap, and retries of single requests.
+
+Everything that is httpx, httpcore or stamina stays in this file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass  # httpx loads it anyway
+
+from whalesync import __version__
+from whalesync.errors import (
+    ExchangeError,
+    InvalidResponse,
+    OutOfTime,
+    RateLimited,
+    ServerError,
+    SettingsError,
+    Unreachable,
+)
+from whalesync.exchanges.rate import RateLimit
+from whalesync.redact import redact
+
+
+@contextmanager
+def _not_installed(*packages: str) -> Iterator[None]:
+    """Let imports of ``packages`` fail, as if they were not installed, unless they are loaded already.
+
+    By a finder on ``sys.meta_path``, see docs.python.org/3/reference/import.html#the-meta-path.
+    """
+
+    class Refuse:
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            if fullname.partition(".")[0] in packages:
+                raise ModuleNotFoundError(name=fullname)
+
+    finder = Refuse()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+# The packages of the optional extra httpx[cli]. Where they are installed, httpx loads its own command line
+# with them: 133 ms instead of 80 ms for ``import httpx`` in a fresh process (median of 9).
+with _not_installed("click", "pygments", "rich"):
+    import httpcore
+    import httpx
+
+CONNECT_SECONDS = 5.0
+DEADLINE_SECONDS = 12.0
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+ATTEMPTS = 4
+RETRY_SECONDS = 20.0  # no retry after that: one request that hangs must not take up a whole run
+LONGEST_BACKOFF = 10.0
+GRACE_SECONDS = 4.0  # how long after the time budget a request that is under way may still take
+MAX_CONNECTIONS = 100
+KEEP_ALIVE_SECONDS = 5.0
+
+RETRIED = (Unreachable, RateLimited, ServerError)
+TRANSPORT_ERRORS = (
+    httpx.TransportError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+
+_thread = threading.local()  # .deadline: monotonic seconds, of the request that the thread is making
+
+
+class Client:
+    """Makes requests to one exchange. Threads may share it.
+
+    Args:
+        base_url: without a trailing slash.
+        headers: sent with every request. They hold the key, so they are never logged, and their values are
+            redacted in whatever comes back.
+        rate: the rate that all processes share.
+        unwrap: takes the HTTP status and the parsed body (None where the body of a refusal is not JSON), and
+            returns the result in it or raises an ExchangeError.
+        first_backoff: seconds before the second attempt; doubles after each.
+        until: monotonic seconds; nothing is sent or retried after.
+        log_step: told what is retried.
+        title: the exchange's name in messages.
+        loopback: the address names this machine, so certificates and proxies do not matter.
+        transport: sends the requests; for tests.
+
+    Raises:
+        SettingsError: HTTPS_PROXY is not usable.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        rate: RateLimit,
+        unwrap: Callable[[int, Any], Any],
+        *,
+        first_backoff: float,
+        until: float,
+        log_step: Callable[[str], None],
+        title: str,
+        loopback: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._rate = rate
+        self._unwrap = unwrap
+        self._first_backoff = first_backoff
+        self._until = until
+        self._log_step = log_step
+        self._title = title
+        self._host = urlsplit(base_url).hostname or ""
+        self._secrets = {spelling for value in headers.values() for spelling in _spellings(value)}
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._closed = False
+        self._latest_date: tuple[int, float] | None = None
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it logs whole addresses
+        try:
+            url = httpx.URL(base_url)
+        except (ValueError, httpx.InvalidURL) as exc:
+            raise SettingsError(
+                f"the address of {title} names a host that cannot exist. Correct it."
+            ) from exc
+        self._http = httpx.Client(
+            base_url=url,
+            headers={
+                "User-Agent": f"whalesync/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                **headers,
+            },
+            transport=transport
+            or _Transport(verify=not loopback, proxy=None if loopback else _proxy(self._host)),
+            timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,
+        )
+
+    @property
+    def latest_date(self) -> int | None:
+        """The exchange's clock now (ms): the ``Date`` of its latest response, and the time since. None without one."""
+        if self._latest_date is None:
+            return None
+        date, received = self._latest_date
+        return date + round((time.monotonic() - received) * 1000)
+
+    def get(self, path: str, params: Mapping[str, str | int]) -> Any:
+        """The result of one request, with up to ATTEMPTS attempts within RETRY_SECONDS; waits for the shared rate.
+
+        Raises:
+            OutOfTime: the time budget ended before the request could be sent.
+            Unreachable, RateLimited, ServerError: the last attempt failed too.
+            ExchangeError: anything else that is wrong with the response.
+        """
+        end = min(self._until, time.monotonic() + RETRY_SECONDS)
+        try:
+            return self._attempt(path, params)
+        except RETRIED as exc:
+            return self._retry(path, params, exc, end)
+
+    def close(self) -> None:
+        """Close all connections; if a request is under way in another thread, its end does so.
+
+        A file descriptor that is closed while a thread uses it may be another file's by then, the database's say.
+        """
+        with self._lock:
+            self._closed = True
+            idle = self._under_way == 0
+        if idle:
+            self._http.close()
+
+    def _retry(self, path: str, params: Mapping[str, str | int], failure: ExchangeError, end: float) -> Any:
+        """The attempts after the first one, which ended with ``failure``."""
+        # Loaded when a request has failed: 8 ms of the 103 ms that a run without failures takes for its imports.
+        import stamina
+        import stamina.instrumentation
+
+        stamina.instrumentation.set_on_retry_hooks(
+            []
+        )  # the default ones print the arguments to standard error
+        left = end - time.monotonic() - self._first_backoff
+        if not self._is_retried(failure) or left <= 0:
+            raise failure
+        if not stamina.is_testing():
+            time.sleep(self._first_backoff)
+        try:
+            for attempt in stamina.retry_context(
+                on=self._is_retried,
+                attempts=ATTEMPTS - 1,
+                timeout=left,
+                wait_initial=2 * self._first_backoff,
+                wait_max=min(LONGEST_BACKOFF, left),
+                wait_jitter=0,  # the shared rate keeps requests apart that failed together
+            ):
+                with attempt:
+                    try:
+                        return self._attempt(path, params)
+                    except ExchangeError as exc:
+                        failure = exc
+                        raise
+        except OutOfTime:
+            raise failure from None  # the request was sent and has failed: no time to retry does not change that
+        raise AssertionError("stamina ends by returning or raising")
+
+    def _is_retried(self, error: Exception) -> bool:
+        """Whether a failed request is retried; after a 429 the shared rate is held first."""
+        if isinstance(error, RateLimited):
+            wait = error.retry_after or 2 * self._first_backoff
+            self._rate.hold(wait)
+            self._log_step(f"{error}; retrying after {wait:.1f} s, as all processes do")
+        elif isinstance(error, RETRIED):
+            self._log_step(f"{error}; retrying")
+        return isinstance(error, RETRIED)
+
+    def _attempt(self, path: str, params: Mapping[str, str | int]) -> Any:
+        """Wait for the rate, send the request once, and keep the connections open meanwhile."""
+        self._rate.wait(self._until)
+        with self._lock:
+            if self._closed:
+                raise OutOfTime
+            self._under_way += 1
+        try:
+            return self._send(path, params)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                last = self._closed and self._under_way == 0
+            if last:
+                self._http.close()
+
+    def _send(self, path: str, params: Mapping[str, str | int]) -> Any:
+        # A request that starts at the end of the budget must not run into the next minute's run.
+        seconds = min(DEADLINE_SECONDS, max(1.0, self._until + GRACE_SECONDS - time.monotonic()))
+        _thread.deadline = time.monotonic() + seconds
+        try:
+            with self._http.stream("GET", path, params=params) as response:
+                status, headers = response.status_code, response.headers
+                body = self._read(response)
+        except (httpx.TimeoutException, httpcore.TimeoutException) as exc:
+            raise Unreachable(f"{self._title} did not answer completely within {seconds:.0f} s") from exc
+        except TRANSPORT_ERRORS as exc:
+            # The text is the library's or the system's own ("[Errno 111] Connection refused"), without the address.
+            reason = redact(str(exc), self._secrets) or type(exc).__name__
+            raise Unreachable(f"{self._title} at {self._host} cannot be reached ({reason})") from exc
+        date = _date(headers.get("Date"))
+        if date is not None:
+            self._latest_date = date, time.monotonic()
+        try:
+            return self._unwrap(status, self._parse(body, status, headers))
+        except RecursionError as exc:
+            raise InvalidResponse(f"{self._title}: the response is nested too deeply") from exc
+
+    def _read(self, response: httpx.Response) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise InvalidResponse(f"{self._title}: the response has an encoding that was not requested")
+        # Not httpx's own decoding, which expands each part before its size can be checked.
+        unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        body = bytearray()
+        for part in response.iter_raw():
+            try:
+                body += unzip.decompress(part, MAX_RESPONSE_BYTES + 1 - len(body)) if unzip else part
+            except zlib.error as exc:
+                raise InvalidResponse(f"{self._title}: the compression of the response is broken") from exc
+            if len(body) > MAX_RESPONSE_BYTES:
+                size = MAX_RESPONSE_BYTES // 2**20
+                raise InvalidResponse(f"{self._title}: the response is larger than {size} MiB")
+            if time.monotonic() > _thread.deadline:
+                raise httpx.ReadTimeout("")
+        return bytes(body)
+
+    def _parse(self, body: bytes, status: int, headers: Mapping[str, str]) -> Any:
+        if status == 429:
+            raise RateLimited(f"{self._title} answered 429 (too many requests)", _retry_after(headers))
+        if status >= 500:
+            raise ServerError(f"{self._title} answered {status} (server error)")
+        if status != 200 and status < 400:
+            raise InvalidResponse(f"{self._title} answered {status}, which is neither a result nor an error")
+        try:
+            return json.loads(redact(body.decode("utf-8-sig"), self._secrets))
+        except ValueError as exc:
+            if status == 200:
+                raise InvalidResponse(f"{self._title}: the response is not valid JSON") from exc
+            return None
+
+
+class _Transport(httpx.BaseTransport):
+    """httpx's requests over connections that keep the deadline of a whole request.
+
+    httpx's own timeouts are per read: a server that sends a byte a second never exceeds them.
+    """
+
+    def __init__(self, *, verify: bool, proxy: httpcore.Proxy | None) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(verify=verify),
+            proxy=proxy,
+            max_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+            network_backend=_DeadlineBackend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; raises the exceptions of httpcore."""
+        url = request.url
+        response = self._pool.handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of a response, as it comes."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _DeadlineBackend(httpcore.SyncBackend):
+    """Makes connections that keep the deadline of their thread's request."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(super().connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A connection that keeps the deadline of its thread's request."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """A secret as it is, and as JSON may spell it."""
+    return secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")
+
+
+def _left(timeout: float | None, expired: type[Exception]) -> float:
+    """Seconds until the deadline of this thread's request, at most ``timeout``."""
+    left: float = _thread.deadline - time.monotonic()
+    if left <= 0:
+        raise expired("the deadline of the request has passed")
+    return left if timeout is None else min(left, timeout)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After header, in either of its forms; None if it does not say for how long."""
+    value = headers.get("Retry-After", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        wanted, now = _date(value), _date(headers.get("Date"))
+        seconds = 0.0 if wanted is None or now is None else (wanted - now) / 1000
+    return seconds if seconds > 0 else None
+
+
+def _date(value: str | None) -> int | None:
+    """An HTTP date as milliseconds since 1970; None if it cannot be read."""
+    try:
+        return int(parsedate_to_datetime(value or "").timestamp() * 1000)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _proxy(host: str) -> httpcore.Proxy | None:
+    """The proxy for this host by HTTPS_PROXY and NO_PROXY."""
+    address = None if proxy_bypass(host) else getproxies().get("https")
+    if address is None:
+        return None
+    try:
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+        if proxy.url.scheme not in ("http", "https"):
+            raise ValueError
+        return httpcore.Proxy(str(proxy.url), auth=proxy.auth)
+    except (
+        ValueError,
+        httpx.InvalidURL,
+    ) as exc:  # the message leaves out the address, which may hold a password
+        raise SettingsError(
+            "HTTPS_PROXY must be the address of a proxy, such as http://proxy.example:3128"
+        ) from exc

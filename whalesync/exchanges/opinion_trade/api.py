@@ -1,0 +1,98 @@
+"""Opinion.Trade's endpoints: paths, parameters, the envelope and its error numbers. Facts: see ``parsing``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from whalesync.errors import AuthenticationError, InvalidResponse, RateLimited, RequestRefused, ServerError
+from whalesync.exchanges.base import Catalog
+from whalesync.exchanges.http import Client
+from whalesync.exchanges.opinion_trade import markets, parsing
+from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE, PageRequest, TradePage
+
+KEY_HEADER = "apikey"
+
+ALL_TYPES = 2  # binary and categorical; the default would leave out the categorical ones
+BY_NEWEST = 1
+
+AUTHENTICATION_NUMBERS = (11001, 11002, 401)
+GEOBLOCKED = 10403
+NOBODY = "0x" + 40 * "0"
+
+
+class Api:
+    """The connection (``whalesync.exchanges.base.Connection``). Each ``fetch_*`` is one request, with its retries.
+
+    Raises (every ``fetch_*``): OutOfTime, and every ExchangeError but ExchangeChanged.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def fetch_trades(self, wallet: str, request: PageRequest) -> TradePage:
+        """A page of a wallet's trades, newest first."""
+        result = self._client.get(f"/trade/user/{wallet}", {"page": request.number, "limit": request.limit})
+        return parsing.parse_trades(result, request.limit)
+
+    def fetch_markets(self, number: int) -> parsing.MarketPage:
+        """Page ``number`` (from 1) of all markets of every status, newest first."""
+        result = self._client.get(
+            "/market", {"page": number, "limit": LARGEST_PAGE, "marketType": ALL_TYPES, "sortBy": BY_NEWEST}
+        )
+        return parsing.parse_markets(result, LARGEST_PAGE)
+
+    def fetch_price(self, token_id: str) -> float | None:
+        """The latest price of a token, from 0 to 1; None if it never traded. Some of those are refused instead."""
+        return parsing.parse_price(self._client.get("/token/latest-price", {"token_id": token_id}))
+
+    def fetch_liquidity(self, token_id: str) -> float:
+        """USD resting in a token's order book, on both sides. A token without a book is refused."""
+        return parsing.parse_liquidity(self._client.get("/token/orderbook", {"token_id": token_id}))
+
+    def exchange_time(self) -> int | None:
+        """The exchange's own clock now (ms), as its latest response gave it; None if none did. No request."""
+        return self._client.latest_date
+
+    def sync_markets(self, catalog: Catalog) -> str:
+        """Bring the markets up to date; see ``markets``."""
+        return markets.MarketSync(self, catalog).run()
+
+    def check(self) -> None:
+        """Make one request that needs the key."""
+        self.fetch_trades(NOBODY, PageRequest(limit=1, number=1))
+
+
+def unwrap(status: int, body: Any) -> Any:
+    """The result inside the envelope, in either of its spellings, or the error in it.
+
+    Raises:
+        ExchangeError: the exchange refuses the request, or the envelope is not one.
+    """
+    number: Any = status if status >= 400 else 0
+    message = ""
+    if isinstance(body, dict):
+        stated = body.get("errno", body.get("code"))
+        if isinstance(stated, str) and stated.isascii() and stated.isdigit():
+            stated = int(stated[:9])
+        if (stated is None and status == 200) or not isinstance(stated, (int, str, type(None))):
+            raise InvalidResponse("Opinion.Trade: the response has no error number")
+        number = stated or number
+        message = str(body.get("errmsg") or body.get("msg") or "")[:200]
+    elif status == 200:
+        raise InvalidResponse("Opinion.Trade: the response is not the agreed envelope")
+    if number == 0:
+        return body.get("result")
+    reason = f"{str(number)[:20]} {message if message.isprintable() else ''}".rstrip()
+    if number == GEOBLOCKED:
+        raise RequestRefused(
+            f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere."
+        )
+    if number in AUTHENTICATION_NUMBERS or status in (401, 403):
+        raise AuthenticationError(
+            f"Opinion.Trade rejected the API key ({reason}). Check OPINION_TRADE_API_KEY."
+        )
+    if number == 429:
+        raise RateLimited(f"Opinion.Trade answered {reason} (too many requests)")
+    if isinstance(number, int) and 500 <= number < 600:
+        raise ServerError(f"Opinion.Trade answered {reason} (server error)")
+    raise RequestRefused(f"Opinion.Trade refused the request ({reason})")

@@ -1,0 +1,307 @@
+"""From Opinion.Trade's JSON to records: its fields, units and spellings.
+
+Facts are from the exchange's public reference ("Opinion Open API", docs.opinion.trade), its official client
+(``opinion-api`` 0.4.0), ``ccxt.prediction.opinion`` (4.5.90) and recorded responses. Where they disagree, both are
+accepted. What is not a list, a price or an order book at all raises InvalidResponse or ContradictoryList.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from whalesync.errors import ContradictoryList, InvalidResponse
+from whalesync.exchanges.opinion_trade.pages import TradePage
+from whalesync.records import BUY, MARKET, SELL, TOPIC, Market, RejectedRecord, Trade
+
+WEB_PAGE = "https://app.opinion.trade/detail?topicId="
+
+STATUSES = {1: "created", 2: "activated", 3: "resolving", 4: "resolved", 5: "failed", 6: "deleted"}
+RESOLVED = STATUSES[4]
+FILLED = 2
+FILLED_NAMES = ("filled", "finished")
+CATEGORICAL = 1
+
+LATEST_SECONDS = 253_402_300_799  # the year 9999; a larger time is in another unit
+MAX_TOTAL = 50_000_000
+LARGEST_NUMBER = 1e15  # USD, shares
+MAX_PAYLOAD_CHARS = 65_536
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPage:
+    """A page of the list of markets. ``records`` has the children too; ``total`` and ``length`` do not count them."""
+
+    total: int
+    length: int
+    records: list[Market | RejectedRecord]
+
+
+class InvalidRecord(Exception):
+    """Why a record cannot be read."""
+
+
+def parse_trades(result: Any, limit: int) -> TradePage:
+    """A page of a wallet's trades, of at most ``limit`` entries."""
+    total, entries = _list_of(result, limit)
+    return TradePage(total=total, entries=[parse_or_reject(raw, _trade) for raw in entries])
+
+
+def parse_markets(result: Any, limit: int) -> MarketPage:
+    """A page of the list of markets, of at most ``limit`` entries, each followed by its children."""
+    total, entries = _list_of(result, limit)
+    return MarketPage(total, len(entries), [record for raw in entries for record in with_children(raw)])
+
+
+def parse_price(result: Any) -> float | None:
+    """The latest price of a token, from 0 to 1; None if it never traded.
+
+    A token that never traded has an empty price, or (seen live) a price of 0.0 with a ``timestamp`` of 0.
+    """
+    fields = result if isinstance(result, dict) else {"price": result}
+    try:
+        price = _number(fields, "price")
+    except InvalidRecord as exc:
+        raise InvalidResponse(f"Opinion.Trade: invalid latest price: {exc}") from exc
+    if price is not None and not 0 <= price <= 1:
+        raise InvalidResponse(f"Opinion.Trade: the latest price is {price}, not from 0 to 1")
+    if price == 0 and fields.get("timestamp") in (None, 0, "", "0"):
+        return None
+    return price
+
+
+def parse_liquidity(result: Any) -> float:
+    """USD resting in an order book: the sum of price x size over both sides."""
+    try:
+        levels = [level for side in ("bids", "asks") for level in result[side] or []]
+        return math.fsum(_positive(level, "price") * _positive(level, "size") for level in levels)
+    except (InvalidRecord, TypeError, KeyError, AttributeError) as exc:
+        raise InvalidResponse("Opinion.Trade: invalid order book") from exc
+
+
+def parse_or_reject(raw: Any, parse: Callable[[Mapping[str, Any]], Item]) -> Item | RejectedRecord:
+    """The record that ``parse`` makes of ``raw``, or why there is none."""
+    try:
+        if not isinstance(raw, dict):
+            raise InvalidRecord(f"the record is {type(raw).__name__}, not an object")
+        return parse(raw)
+    except RecursionError:
+        return RejectedRecord("the record is nested too deeply", _dump(raw))
+    except InvalidRecord as exc:
+        timestamp = None
+        if isinstance(raw, dict):
+            with suppress(InvalidRecord):
+                timestamp = _time(raw, "createdAt")
+        return RejectedRecord(str(exc), _dump(raw), timestamp)
+
+
+def with_children(raw: Any) -> list[Market | RejectedRecord]:
+    """A top-level market followed by its children; each is read or rejected by itself."""
+    parent = parse_or_reject(raw, lambda record: _market(record, None, None))
+    children = raw.get("childMarkets") if isinstance(raw, dict) else None
+    if not isinstance(children, list):
+        return [parent]
+    known = parent if isinstance(parent, Market) else None
+    return [
+        parent,
+        *(parse_or_reject(child, lambda record: _market(record, raw, known)) for child in children),
+    ]
+
+
+def _list_of(result: Any, limit: int) -> tuple[int, list[Any]]:
+    """The ``total`` and the ``list`` of a result; an empty list may be null."""
+    total = result.get("total") if isinstance(result, dict) else None
+    entries = result.get("list") if isinstance(result, dict) else None
+    entries = [] if entries is None else entries
+    if not isinstance(entries, list) or isinstance(total, bool) or not isinstance(total, int):
+        raise InvalidResponse("Opinion.Trade: the response is not a list with 'total' and 'list'")
+    if not 0 <= total <= MAX_TOTAL:
+        raise ContradictoryList(f"Opinion.Trade: a list with a total of {str(total)[:20]}")
+    if len(entries) > limit:
+        raise ContradictoryList(
+            f"Opinion.Trade: a page of {len(entries)} entries, where at most {limit} were requested"
+        )
+    return total, entries
+
+
+def _trade(raw: Mapping[str, Any]) -> Trade:
+    status, name = raw.get("status"), raw.get("statusEnum")
+    filled = status == FILLED or (isinstance(name, str) and name.lower() in FILLED_NAMES)
+    if not filled and (status, name) != (None, None):
+        raise InvalidRecord(f"status is {status!r:.20} ({name!r:.20}), not filled")
+    action = (_text(raw, "side") or "").upper()
+    if not action:
+        raise InvalidRecord("side is missing")
+    outcome = _outcome(raw)
+    amount = _number(raw, "amount")
+    if action in (BUY, SELL):
+        if outcome is None:
+            raise InvalidRecord(f"outcomeSide is {raw.get('outcomeSide')!r:.20}, neither 1 (yes) nor 2 (no)")
+        if amount is None:
+            raise InvalidRecord("amount is missing")
+    timestamp = _time(raw, "createdAt")
+    if timestamp is None:
+        raise InvalidRecord("createdAt is missing")
+    market, parent = _id(raw, "marketId"), _parent_id(raw)
+    parent_title = _text(raw, "rootMarketTitle") or None
+    tx_hash = _text(raw, "txHash")
+    if not tx_hash:
+        raise InvalidRecord("txHash is missing")
+    trade = Trade(
+        tx_hash=tx_hash,
+        market_external_id=market,
+        market_title=_text(raw, "marketTitle") or parent_title or f"market {market}",
+        action=action,
+        outcome=outcome,
+        amount=amount or 0.0,
+        price=_number(raw, "price"),
+        shares=_number(raw, "shares"),
+        fee=_number(raw, "fee"),
+        profit=_number(raw, "profit"),
+        timestamp=timestamp,
+        parent_external_id=parent,
+        parent_title=parent_title if parent else None,
+        outcome_label=_text(raw, "outcome") or None,
+    )
+    for field in ("amount", "price", "shares"):
+        if (getattr(trade, field) or 0) < 0:
+            raise InvalidRecord(f"{field} is negative")
+    return trade
+
+
+def _outcome(raw: Mapping[str, Any]) -> str | None:
+    side = raw.get("outcomeSide")
+    if side in (1, "1"):
+        return "YES"
+    if side in (2, "2"):
+        return "NO"
+    for field in ("outcomeSideEnum", "outcome"):
+        label = raw.get(field)
+        if isinstance(label, str) and label.upper() in ("YES", "NO"):
+            return label.upper()
+    return None
+
+
+def _parent_id(raw: Mapping[str, Any]) -> str | None:
+    """The topic of a trade's market. A binary market has none: 0, nothing, or its own number."""
+    if raw.get("rootMarketId") in (None, 0, "", "0"):
+        return None
+    parent = _id(raw, "rootMarketId")
+    return None if parent == _id(raw, "marketId") else parent
+
+
+def _market(raw: Mapping[str, Any], root: Mapping[str, Any] | None, parent: Market | None) -> Market:
+    """A market; ``root`` and ``parent`` are its topic, raw and (if it could be read) as a record."""
+    identity = _id(raw, "marketId")
+    topic = root is None and (raw.get("marketType") == CATEGORICAL or bool(raw.get("childMarkets")))
+    root_identity = identity if root is None else _id(root, "marketId")
+    yes, no, won = (_text(raw, field) for field in ("yesTokenId", "noTokenId", "resultTokenId"))
+    yes, no, won = (None if token in ("", "0") else token for token in (yes, no, won))
+    status = _status(raw)
+    return Market(
+        kind=TOPIC if topic else MARKET,
+        external_id=identity,
+        parent_external_id=None if root is None else root_identity,
+        title=_text(raw, "marketTitle") or f"market {identity}",
+        category=_category(raw) or (parent.category if parent else None) or "other",
+        status=status,
+        yes_label=_text(raw, "yesLabel"),
+        no_label=_text(raw, "noLabel"),
+        yes_token_id=yes,
+        no_token_id=no,
+        volume=_number(raw, "volume"),
+        volume_24h=_number(raw, "volume24h"),
+        volume_7d=_number(raw, "volume7d"),
+        end_date=_time(raw, "cutoffAt") or (parent.end_date if parent else None),
+        resolved_at=_time(raw, "resolvedAt"),
+        # A token that is named before the market is resolved is a proposal, which can be disputed.
+        result={yes: "yes", no: "no"}.get(won) if won is not None and status == RESOLVED else None,
+        url=f"{WEB_PAGE}{root_identity}" + ("&type=multi" if topic or root is not None else ""),
+        created_at=_time(raw, "createdAt"),
+    )
+
+
+def _status(raw: Mapping[str, Any]) -> str:
+    number, name = raw.get("status"), raw.get("statusEnum")
+    if isinstance(number, int) and number in STATUSES:
+        return STATUSES[number]
+    if isinstance(name, str) and name.isalpha():
+        return name.lower()
+    raise InvalidRecord(f"status is {number!r:.20}, which is not known")
+
+
+def _category(raw: Mapping[str, Any]) -> str | None:
+    labels = raw.get("labels")
+    first = labels[0] if isinstance(labels, list) and labels else None
+    return (_text({"labels": first}, "labels") or None) if isinstance(first, str) else None
+
+
+def _text(raw: Mapping[str, Any], field: str) -> str | None:
+    value = raw.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidRecord(f"{field} is {type(value).__name__}, not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRecord(f"{field} has a lone surrogate, which is not text") from None
+    return value
+
+
+def _id(raw: Mapping[str, Any], field: str) -> str:
+    value = raw.get(field)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:80])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**78:
+        raise InvalidRecord(f"{field} is {value!r:.40}, not the number of a market")
+    return str(value)
+
+
+def _number(raw: Mapping[str, Any], field: str) -> float | None:
+    """A decimal string (up to 18 decimals) or a JSON number; None where it is empty or missing."""
+    value = raw.get(field)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InvalidRecord(f"{field} is {type(value).__name__}, not a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) <= LARGEST_NUMBER or (isinstance(value, str) and "_" in value):
+        raise InvalidRecord(f"{field} is {value!r:.40}, not a number")
+    return number
+
+
+def _positive(raw: Mapping[str, Any], field: str) -> float:
+    number = _number(raw, field)
+    if number is None or number < 0:
+        raise InvalidRecord(f"{field} is missing or negative")
+    return number
+
+
+def _time(raw: Mapping[str, Any], field: str) -> int | None:
+    """Unix seconds as milliseconds; None for 0 or nothing."""
+    value = raw.get(field)
+    if value in (None, 0, "", "0"):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LATEST_SECONDS:
+        raise InvalidRecord(f"{field} is {value!r:.40}, not a time in Unix seconds")
+    return value * 1000
+
+
+def _dump(raw: Any) -> str:
+    """A record as JSON again; its escapes keep what is not text."""
+    try:
+        return json.dumps(raw)[:MAX_PAYLOAD_CHARS]
+    except RecursionError:
+        return "nested too deeply to show"

@@ -1,0 +1,118 @@
+"""``sync-markets``: the markets of every exchange, then their prices and liquidity.
+
+What is fetched, and in which order, is the exchange's market source's (``Connection.sync_markets``); here is what it
+is given to work with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from whalesync.errors import ExchangeError, OutOfTime, StoreError
+from whalesync.exchanges.base import Exchange, Task, Tradable
+from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
+from whalesync.jobs.pool import GRACE_SECONDS, Lane, Pool
+from whalesync.jobs.run import Run
+from whalesync.records import Market, RejectedRecord
+from whalesync.store import markets, rejected, whales
+
+FIRST_BACKOFF = 0.5  # seconds
+
+
+def run(run: Run) -> None:
+    """Run the job. An exchange that fails does not keep the others from being served.
+
+    Raises:
+        ExchangeError, OutOfTime: of the first exchange for which nothing, or not all, could be done.
+    """
+    asked = exchanges_to_ask(run, whales.tracked(run.db))
+    summaries: list[str] = []
+    failures: list[Exception] = []
+    for served, exchange in enumerate(asked):
+        now = run.clock.monotonic()
+        # An equal part of the time that is left.
+        until = now + max(0.0, run.deadline - now) / (len(asked) - served)
+        try:
+            summaries.append(sync_exchange(run, exchange, until))
+        except (ExchangeError, OutOfTime) as exc:
+            failures.append(exc)
+            run.record_problem(exchange.title, exc)
+    run.summary = "; ".join(summaries)
+    if failures:
+        raise failures[0]
+
+
+def sync_exchange(run: Run, exchange: Exchange, until: float) -> str:
+    """Serve one exchange until ``until`` (monotonic seconds); returns a summary.
+
+    Raises:
+        ExchangeError, OutOfTime: nothing could be done, or not all of it.
+    """
+    with exchange.connect(
+        run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step
+    ) as connection:
+        summary = connection.sync_markets(StoredCatalog(run, exchange, until))
+        compare_clocks(run, exchange.title, connection)
+    return summary
+
+
+class StoredCatalog:
+    """The markets of one exchange in the file, and the run's log (``whalesync.exchanges.base.Catalog``)."""
+
+    def __init__(self, run: Run, exchange: Exchange, until: float) -> None:
+        self._run = run
+        self._exchange = exchange
+        self._until = until
+        self._pool = Pool(run.clock.monotonic)
+        self._received: set[tuple[str, str]] = set()
+
+    def save(self, received: Sequence[Market], bad: Sequence[RejectedRecord] = ()) -> None:
+        """Store markets and rejected records, in one transaction."""
+        db, now = self._run.db, self._run.clock.now()
+        with db.write():
+            markets.save(db, self._exchange.name, received, now)
+            rejected.keep(db, "markets", bad, run_id=self._run.id, now=now)
+        new = {(market.kind, market.external_id) for market in received} - self._received
+        self._received |= new
+        self._run.items += len(new)
+
+    def tradable(self) -> list[Tradable]:
+        """The stored markets that can be traded now."""
+        return markets.tradable(self._run.db, self._exchange.name)
+
+    def save_price(self, market: Tradable, yes_price: float | None) -> None:
+        """Store the price of a market's YES outcome; None: the exchange knows none."""
+        markets.save_price(self._run.db, market.id, yes_price, self._run.clock.now())
+
+    def save_liquidity(self, market: Tradable, usd: float) -> None:
+        """Store the USD resting in a market's order book."""
+        markets.save_liquidity(self._run.db, market.id, usd, self._run.clock.now())
+
+    def left_out(self, what: str, asked: Iterable[int], left_out: Iterable[int]) -> None:
+        """Remember for which markets (ids) there was no time to ask for ``what``."""
+        # Not to cover a failure under way: only the next run's order depends on it.
+        with suppress(StoreError):
+            markets.record_left_out(self._run.db, what, asked, left_out, self._run.now)
+
+    def record_problem(self, item: str, problem: object) -> None:
+        """Put a failure of a part of the work into the sync log."""
+        self._run.record_problem(item, problem)
+
+    def report_progress(self, text: str) -> None:
+        """Say on a terminal how far the work is."""
+        self._run.report_progress(text)
+
+    def run(self, tasks: Iterable[Task], *, share: float = 1.0) -> None:
+        """Run tasks until they are done, or until ``share`` of the time that is left has passed.
+
+        Raises:
+            ExchangeError: it left a task.
+        """
+        now = self._run.clock.monotonic()
+        until = now + max(0.0, self._until - now) * share
+        lane = Lane(self._exchange.title, tasks)
+        # An earlier end for a part of the work is not an earlier end for a request that is being retried.
+        self._pool.run([lane], until=until, grace=self._until - until + GRACE_SECONDS)
+        if lane.error is not None:
+            raise lane.error
