@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -13,39 +14,42 @@ from pathlib import Path
 
 import pytest
 
+from whalesync.jobs import cleanup
 from whalesync.store.database import open_database
 
 ROOT = Path(__file__).parents[2]
 DAY = 86_400_000
 COUNT = 40_000
+WHALES = 50
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Path:
-    """Forty thousand trades, nine of ten past retention."""
+    """Forty thousand trades of 900 days, nine of ten past the retention, every 50th superseded."""
     path, now = tmp_path / "whalesync.db", int(time.time() * 1000)
+    numbers = range(1, WHALES + 1)
     with open_database(path) as database, database.write():
-        for table, column in (("whales", "address"), ("markets", "external_id")):
-            title = ", title" if table == "markets" else ""
-            database.execute_many(
-                f"INSERT INTO {table} (id, {column}{title}, created_at, updated_at)"
-                f" VALUES (?, ?{', 1' if title else ''}, 1, 1)",
-                [(number, str(number)) for number in range(1, 51)],
-            )
-        database.execute(
-            "INSERT INTO sync_logs (type, status, started_at) VALUES ('whales', 'completed', ?)", (now,)
+        database.execute_many(
+            "INSERT INTO whales (id, platform, address, created_at, updated_at) VALUES (?, 'opinion_trade', ?, 1, 1)",
+            [(number, str(number)) for number in numbers],
         )
         database.execute_many(
-            "INSERT INTO whale_activity (whale_id, market_id, tx_hash, action, amount, timestamp,"
-            " visible_to_pro_plus_at, visible_to_pro_at, visible_to_free_at, fill_key)"
-            " VALUES (?, ?, '0x', 'BUY', ?, ?, 1, 1, 1, ?)",
+            "INSERT INTO markets (id, platform, kind, external_id, title, created_at, updated_at)"
+            " VALUES (?, 'opinion_trade', 'market', ?, 'Rain?', 1, 1)",
+            [(number, str(number)) for number in numbers],
+        )
+        database.execute_many(
+            "INSERT INTO whale_activity (whale_id, market_id, platform, tx_hash, action, amount, timestamp,"
+            " visible_to_pro_plus_at, visible_to_pro_at, visible_to_free_at, fill_key, superseded_at)"
+            " VALUES (?, ?, 'opinion_trade', '0x', 'BUY', ?, ?, 1, 1, 1, ?, ?)",
             [
                 (
-                    1 + i % 50,
-                    1 + i % 49,
+                    1 + i % WHALES,
+                    1 + i % (WHALES - 1),
                     i / 1000 if i % 7 else i / 7,
                     now - 900 * DAY * (COUNT - i) // COUNT,
                     i,
+                    None if i % 53 else now,
                 )
                 for i in range(COUNT)
             ],
@@ -53,50 +57,54 @@ def db(tmp_path: Path) -> Path:
     return path
 
 
-def start(db: Path, *words: str) -> subprocess.Popen[str]:
+def totals(db: Path) -> dict[int, tuple[float, int]]:
+    """Volume and number of the stored trades that count, by whale, by plain arithmetic."""
+    sums: dict[int, tuple[Decimal, int]] = {}
+    with sqlite3.connect(db) as plain:
+        for whale, amount in plain.execute(
+            "SELECT whale_id, amount FROM whale_activity WHERE superseded_at IS NULL"
+        ):
+            volume, count = sums.get(whale, (Decimal(0), 0))
+            sums[whale] = (volume + Decimal(amount), count + 1)
+    plain.close()
+    return {whale: (round(float(volume), 4), count) for whale, (volume, count) in sums.items()}
+
+
+def start(db: Path, command: str) -> subprocess.Popen[str]:
+    # Small batches, so that most kills fall between or into them.
+    code = f"from whalesync.jobs import cleanup; cleanup.BATCH_ROWS = {cleanup.BATCH_ROWS // 10}\n"
+    code += f"import sys; from whalesync.__main__ import main; sys.argv[1:] = ['{command}']; sys.exit(main())"
     env = {"PATH": os.defpath, "HOME": str(db.parent), "PYTHONPATH": str(ROOT), "WHALESYNC_DB": str(db)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "whalesync", *words],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return subprocess.Popen([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)
 
 
-def kill_until_done(db: Path, *words: str) -> int:
-    """Kill the command a little later each time, until it is quicker; returns how many runs were killed."""
-    killed, patience = 0, 0.12
-    while True:
-        with start(db, *words) as child:
-            try:
-                child.wait(timeout=patience)
-            except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGKILL)
-                killed += 1
-            child.wait()
-            if child.returncode == 0:
-                return killed
-            assert child.returncode == -signal.SIGKILL, child.stderr and child.stderr.read()
-        patience *= 1.25
+def run_once(db: Path, command: str, patience: float | None = None) -> bool:
+    """Run the command, and kill it after ``patience`` seconds; returns whether it was done by then."""
+    with start(db, command) as child:
+        try:
+            _, complaint = child.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            _, complaint = child.communicate()
+        assert child.returncode in (0, -signal.SIGKILL), complaint
+        return child.returncode == 0
 
 
 def test_kills_in_statistics_and_cleanup_change_no_figure(db: Path) -> None:
-    """After any number of kills the file is sound, the old rows are gone and the totals are those of all trades."""
-    with sqlite3.connect(db) as plain:
-        expected = {
-            whale: float(sum((Decimal(repr(row[0])) for row in plain.execute(
-                "SELECT amount FROM whale_activity WHERE whale_id = ?", (whale,)
-            )), Decimal(0)))
-            for whale in range(1, 51)
-        }  # fmt: skip
-    assert kill_until_done(db, "compute-stats") + kill_until_done(db, "cleanup") > 1
-    with start(db, "compute-stats", "--full") as child:
-        assert child.wait() == 0
+    """Killed at random moments, at last undisturbed: the old rows are gone, the totals are those of all trades."""
+    expected, moments, kills = totals(db), random.Random(1), 0
+    for command in ("compute-stats", "cleanup"):
+        longest = 0.3
+        while not run_once(db, command, moments.uniform(0.1, longest)):
+            kills += 1
+            longest *= 1.2
+    assert kills > 1
+    assert run_once(db, "compute-stats")
     with sqlite3.connect(db) as plain:
         assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert dict(plain.execute("SELECT id, total_volume FROM whales")) == expected
-        assert plain.execute("SELECT error FROM sync_logs ORDER BY id DESC LIMIT 1").fetchone() == (None,)
+        figures = plain.execute("SELECT id, round(total_volume, 4), trade_count FROM whales").fetchall()
+        assert {whale: (volume, count) for whale, volume, count in figures} == expected
         assert plain.execute("SELECT count(*) FROM whale_activity").fetchone()[0] < COUNT / 9
+        assert plain.execute("SELECT sum(buys) FROM removed_sums").fetchone()[0] > COUNT * 0.85
         assert plain.execute("PRAGMA freelist_count").fetchone() == (0,)
     plain.close()

@@ -1,1 +1,1 @@
-"""The file: SQL and nothing else. No decision is taken here, and no other room writes SQL."""
+"""The database file, by table: SQL and nothing else. No decision is taken here, and no other package contains SQL."""

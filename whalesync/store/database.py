@@ -7,10 +7,9 @@ may roll back the last commits, which the next run fetches again. Write transact
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,13 +18,12 @@ from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, NoD
 from whalesync.store.locks import FileLock
 
 APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
-SCHEMA_VERSION = 1  # the number of steps in schema.py
+SCHEMA_VERSION = 2  # the number of steps in migrations/
 UNFINISHED = -1
 BUSY_SECONDS = 10.0
 BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002
-OPEN_SECONDS = 30.0  # another process may be bringing a large file up to date
-LOOKS_AT_LENGTH = 3
+OPEN_SECONDS = 300.0  # another process may be bringing a large file up to date: a million trades take 15 s
 
 RESTORE = "restore the last copy made with 'whalesync backup', or name another file with --db"
 
@@ -39,6 +37,8 @@ class Database:
         self.path = path
         self._connection = connection
         self._patience = BUSY_SECONDS
+        self._revision: int | None = None
+        self._changes = 0
 
     def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -78,9 +78,12 @@ class Database:
             DatabaseBusy: another process kept the write lock for BUSY_SECONDS.
             StoreError: the disk is full, the file is read-only, ...
         """
+        self._revision = None
         try:
             self._begin()
             yield
+            if self._revision is not None and self._connection.total_changes > self._changes:
+                self.remember("revision", self._revision)
             self.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -114,7 +117,10 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """A read transaction: all queries inside see one state of the file."""
+        """A read transaction: all queries inside see one state of the file. Part of a transaction that is under way."""
+        if self._connection.in_transaction:
+            yield
+            return
         self.execute("BEGIN")
         try:
             yield
@@ -134,6 +140,20 @@ class Database:
             "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+    def revision(self) -> int:
+        """The number that the rows changed in this write transaction get: larger than any that was committed.
+
+        It is used up only if something changes, so that a transaction that changes nothing writes nothing.
+        """
+        if self._revision is None:
+            self._revision = (self.fact("revision") or 0) + 1
+            self._changes = self._connection.total_changes
+        return self._revision
+
+    def add_function(self, name: str, function: Callable[[str], str]) -> None:
+        """Make a pure function of one text callable from SQL."""
+        self._connection.create_function(name, 1, function, deterministic=True)
 
     def checkpoint(self, patience: float = 0.2) -> None:
         """Move the WAL into the file and empty it, unless another process is at it or reading.
@@ -190,6 +210,7 @@ def open_database(path: Path) -> Database:
     Raises:
         ForeignDatabase: the file is not ours or from a newer version; it was not touched.
         DamagedDatabase, StoreError: it cannot be read or made.
+        DatabaseBusy: another process is still making it or bringing it up to date after OPEN_SECONDS.
     """
     if _version(path) != SCHEMA_VERSION:
         try:
@@ -199,7 +220,11 @@ def open_database(path: Path) -> Database:
                 f"cannot make the folder {path.parent} ({exc.strerror}): choose one with --db"
             ) from exc
         with FileLock(path, "open") as lock:
-            lock.acquire(patience=OPEN_SECONDS)
+            if not lock.try_acquire(OPEN_SECONDS):
+                raise DatabaseBusy(
+                    f"another process has been making {path} or bringing it up to date for over {OPEN_SECONDS:.0f} s: "
+                    f"wait until it is done; 'fuser {lock.path}' shows which it is"
+                )
             if _version(path) != SCHEMA_VERSION:
                 _bring_up_to_date(path)
     return _connect(path)
@@ -246,33 +271,35 @@ def _version(path: Path) -> int:
     header always stands in the main file: it is written before the file goes over to WAL. Never called while
     this process has the file open: closing it here would take SQLite's locks away (sqlite.org/howtocorrupt.html).
     """
-    for attempt in range(LOOKS_AT_LENGTH):
-        header, size = _beginning(path)
-        if size == 0:
-            return 0
-        version, length = _judge(path, header)
-        # Restored from a copy that is not in WAL mode, or killed on the way to it.
-        if header[18] != 2 or _size(path, "-journal"):
-            return UNFINISHED
-        # With a WAL beside it the file may rightly be shorter than its header says, until the next checkpoint.
-        if size >= length or _size(path, "-wal"):
-            return version
-        # Or another process has finished a checkpoint between these looks: look again.
-        time.sleep(0.02 * attempt)
-    raise DamagedDatabase(f"{path} is cut short ({size} of {length} bytes); {RESTORE}")
+    header = _header(path)
+    if not header:
+        return 0
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise ForeignDatabase(f"{path} is not an SQLite database, or its header is damaged: {RESTORE}")
+    # sqlite.org/fileformat.html
+    version, application = (int.from_bytes(header[offset : offset + 4], "big") for offset in (60, 68))
+    if application != APPLICATION_ID:
+        raise ForeignDatabase(f"{path} is the database of another program and was not touched: {RESTORE}")
+    if version > SCHEMA_VERSION:
+        raise ForeignDatabase(
+            f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
+            "not touched: upgrade whalesync"
+        )
+    # Restored from a copy that is not in WAL mode, or killed on the way to it.
+    return UNFINISHED if header[18] != 2 or _size(path, "-journal") else version
 
 
-def _beginning(path: Path) -> tuple[bytes, int]:
-    """The file's header and size; (b"", 0) if there is no file."""
+def _header(path: Path) -> bytes:
+    """The first bytes of the file; none if it does not exist or is empty."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise StoreError(f"{path} is no file; name another with --db")
+            raise StoreError(f"{path} is not a regular file: name another with --db")
         with open(path, "rb") as file:
-            return file.read(100), os.fstat(file.fileno()).st_size
+            return file.read(100)
     except FileNotFoundError:
-        return b"", 0
+        return b""
     except OSError as exc:
-        raise StoreError(f"cannot open the database {path} ({exc.strerror}); {RESTORE}") from exc
+        raise StoreError(f"cannot open the database {path} ({exc.strerror}): {RESTORE}") from exc
 
 
 def _size(path: Path, suffix: str) -> int:
@@ -284,32 +311,17 @@ def _size(path: Path, suffix: str) -> int:
         return 0
 
 
-def _judge(path: Path, header: bytes) -> tuple[int, int]:
-    """The schema version, and the length the file should have (sqlite.org/fileformat.html)."""
-
-    def number(offset: int, length: int = 4) -> int:
-        return int.from_bytes(header[offset : offset + length], "big")
-
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise ForeignDatabase(f"{path} is no SQLite database, or its beginning is damaged; {RESTORE}")
-    version = number(60)
-    if number(68) != APPLICATION_ID:
-        raise ForeignDatabase(f"{path} is the database of another program and was not touched; {RESTORE}")
-    if version > SCHEMA_VERSION:
-        raise ForeignDatabase(
-            f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
-            "not touched: upgrade whalesync"
-        )
-    page_size = number(16, 2) if number(16, 2) != 1 else 65536
-    return version, page_size * number(28)
-
-
 def _bring_up_to_date(path: Path) -> None:
-    if _beginning(path)[1] == 0:
+    if not _header(path):
         _make(path.resolve())
         return
     with _connect(path) as database:
-        _apply_steps(database)
+        # A commit that was killed before its checkpoint stands in the WAL, where the header does not show it.
+        if database.value("PRAGMA user_version") != SCHEMA_VERSION:
+            # Tables are replaced under the rows and views that refer to them; all references are checked afterwards.
+            database.execute("PRAGMA foreign_keys = OFF")
+            database.execute("PRAGMA legacy_alter_table = ON")
+            _apply_steps(database)
         database.value("PRAGMA journal_mode = WAL")
         database.checkpoint()
 
@@ -318,8 +330,8 @@ def _make(path: Path) -> None:
     """Make the file under another name: under its own there is all of it, or nothing, whatever happens meanwhile."""
     new = path.with_name(path.name + ".new")
     try:
-        for leftover in (*_with_companions(new), *_with_companions(path)[1:]):
-            leftover.unlink(missing_ok=True)  # SQLite would play a journal of old into the new file
+        for leftover in (new, *beside(new), *beside(path)):
+            leftover.unlink(missing_ok=True)  # SQLite would play an old journal into the new file
         with _connect(new) as database:
             # So that cleanup can give pages back to the file system; it takes effect on an empty file only.
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -334,19 +346,27 @@ def _make(path: Path) -> None:
         ) from exc
 
 
-def _with_companions(path: Path) -> list[Path]:
-    """A database file and what SQLite keeps beside it."""
-    return [path.with_name(path.name + suffix) for suffix in ("", "-journal", "-wal", "-shm")]
+def beside(path: Path) -> list[Path]:
+    """What SQLite keeps beside a database file while it is in use, whether it exists or not."""
+    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+
+
+def bindable(text: str) -> str:
+    """Text from a command line as SQLite takes it: bytes that are not UTF-8 arrive as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _apply_steps(database: Database) -> None:
     from sqlite_utils import Database as SqliteUtils  # slow to load, and needed only here
 
-    from whalesync.store.schema import steps
+    from whalesync.store.migrations import steps
 
     with database.write():
+        dangling = len(database.rows("PRAGMA foreign_key_check"))  # rows that somebody has deleted by hand
         with database._translated():
             steps.apply(SqliteUtils(database.connection, execute_plugins=False))
+        if len(database.rows("PRAGMA foreign_key_check")) > dangling:
+            raise DamagedDatabase(f"{database.path} has rows that refer to missing rows: {RESTORE}")
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         if database.fact("made_at") is None:
@@ -356,7 +376,7 @@ def _apply_steps(database: Database) -> None:
 def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
     """Raise what SQLite says in our words; a misuse of SQL is a bug and stays what it is."""
     code = (getattr(exc, "sqlite_errorcode", 0) or 0) & 0xFF
-    # Python's own error, which has no code: the file holds what is no text.
+    # Python's own error, which has no code: the file holds text that is not UTF-8.
     if not code and "decode to UTF-8" in str(exc):
         code = sqlite3.SQLITE_CORRUPT
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -368,12 +388,12 @@ def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
         raise StoreError(f"no room left for {path}: free some disk space; the next run catches up") from exc
     if code == sqlite3.SQLITE_IOERR:
         raise StoreError(
-            f"the disk failed on {path} ({exc}): look at the disk, its space and limits; nothing that was stored is "
-            "lost, and the next run catches up; if it stays, " + RESTORE
+            f"the disk failed on {path} ({exc}): check the disk, its free space and limits; nothing that was stored is "
+            "lost, and the next run catches up; if it happens again, " + RESTORE
         ) from exc
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
         raise StoreError(
-            f"cannot write {path} ({exc}): give this user the right to write the file and its folder, or {RESTORE}"
+            f"cannot write {path} ({exc}): this user needs permission to write the file and its folder; or {RESTORE}"
         ) from exc
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise DamagedDatabase(f"{path} is damaged ({exc}): {RESTORE}") from exc

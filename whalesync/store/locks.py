@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from whalesync.errors import DatabaseBusy, StoreError
+from whalesync.errors import StoreError
 
 POLL_SECONDS = 0.01
 
@@ -55,18 +55,6 @@ class FileLock:
                 raise StoreError(
                     f"cannot lock {self.path} ({exc.strerror}): choose another file with --db"
                 ) from exc
-
-    def acquire(self, patience: float) -> None:
-        """Take the lock.
-
-        Raises:
-            DatabaseBusy: another process still holds it after ``patience`` seconds.
-        """
-        if not self.try_acquire(patience):
-            raise DatabaseBusy(
-                f"another process has held {self.path} for over {patience:.0f} s: "
-                "see which with 'fuser', and end it if it hangs"
-            )
 
     def release(self) -> None:
         """Give the lock back; the file stays, since removing it would split waiters into two locks."""

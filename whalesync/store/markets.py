@@ -1,106 +1,122 @@
-"""Markets, their prices and liquidity. A row is rewritten only where something has changed."""
+"""Markets, topics, their prices and liquidity (table ``markets``). A row is rewritten only where something changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from typing import Any
 
-from whalesync.records import ACTIVATED, PLATFORM, Market, Trade
-from whalesync.store.database import Database
+from whalesync.exchanges.base import Tradable
+from whalesync.records import ACTIVATED, MARKET, TOPIC, Market, Trade
+from whalesync.store.database import Database, bindable
 
-_FIELDS = [field.name for field in fields(Market) if field.name not in ("external_id", "created_at")]
+RESOLVED = "resolved"
+
+_KEY = ("kind", "external_id", "created_at")
+_FIELDS = [field.name for field in fields(Market) if field.name not in _KEY]
+_OF_TOKENS = ("yes_price", "no_price", "price_updated_at")
+
+MARKET_COLUMNS = (
+    "id", "platform", "kind", "external_id", "parent_external_id", "title", "market_title", "category", "status",
+    "yes_label", "no_label", "yes_token_id", "no_token_id", "yes_price", "no_price", "price_updated_at", "volume",
+    "volume_24h", "volume_7d", "liquidity", "end_date", "resolved_at", "result", "url", "created_at", "updated_at",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Tradable:
-    """A market that can be traded now, with what the order of asking needs; times in milliseconds."""
+def save(db: Database, platform: str, markets: Sequence[Market], now: int) -> int:
+    """Insert or update markets; returns how many rows were written. Inside a write transaction.
 
-    id: int
-    external_id: str
-    yes_token_id: str
-    volume_24h: float
-    price_left_out_since: int | None
-    liquidity_left_out_since: int | None
-
-
-def save(db: Database, markets: Sequence[Market], now: int) -> int:
-    """Insert or update markets; returns how many rows were written. Inside a write transaction."""
-    changed = " OR ".join(f"excluded.{name} IS NOT {name}" for name in _FIELDS)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in _FIELDS)
-    # The moment of creation comes late for a market that was first met in a trade.
+    The time of a resolution that the exchange does not date is when it was first seen. A price belongs to its token:
+    it goes with it.
+    """
+    values = {name: f"excluded.{name}" for name in _FIELDS}
+    values["resolved_at"] = "iif(:undated, coalesce(resolved_at, :resolved_at), :resolved_at)"
+    changed = " OR ".join(f"{value} IS NOT {name}" for name, value in values.items())
+    updates = ", ".join(f"{name} = {value}" for name, value in values.items())
+    prices = ", ".join(
+        f"{name} = CASE WHEN excluded.yes_token_id IS yes_token_id THEN {name} END" for name in _OF_TOKENS
+    )
+    names = ["platform", *_KEY, *_FIELDS, "updated_at", "revision"]
+    common = {"platform": platform, "updated_at": now, "revision": db.revision()}
     return db.execute_many(
-        f"INSERT INTO markets (platform, external_id, created_at, updated_at, {', '.join(_FIELDS)})"
-        f" VALUES (?, ?, ?, ?, {', '.join('?' for _ in _FIELDS)})"
-        f" ON CONFLICT (platform, external_id) DO UPDATE SET {updates},"
-        " created_at = min(created_at, excluded.created_at), updated_at = excluded.updated_at"
-        f" WHERE {changed}",
-        (
-            (
-                PLATFORM,
-                market.external_id,
-                market.created_at or now,
-                now,
-                *(getattr(market, name) for name in _FIELDS),
-            )
-            for market in markets
-        ),
+        f"INSERT INTO markets ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+        f" ON CONFLICT (platform, kind, external_id) DO UPDATE SET {updates}, {prices},"
+        # The moment of creation comes late for a market that was first met in a trade.
+        " created_at = min(created_at, excluded.created_at), updated_at = excluded.updated_at,"
+        f" revision = excluded.revision WHERE {changed}",
+        [common | _values(market, now) for market in markets],
     )
 
 
-def ids_for(db: Database, trades: Iterable[Trade], now: int, known: dict[str, int]) -> dict[str, int]:
+def _values(market: Market, now: int) -> dict[str, Any]:
+    """A market's columns; ``undated``: it is resolved, and the exchange does not say since when."""
+    values = {name: getattr(market, name) for name in (*_KEY, *_FIELDS)}
+    undated = market.status == RESOLVED and not market.resolved_at
+    return values | {
+        "undated": undated,
+        "resolved_at": now if undated else market.resolved_at,
+        "created_at": market.created_at or now,
+    }
+
+
+def ids_for(
+    db: Database, platform: str, trades: Iterable[Trade], now: int, known: dict[str, int]
+) -> dict[str, int]:
     """Our ids of the markets that ``trades`` are in, added to ``known``; inside a write transaction.
 
-    A market not seen yet gets a stub row from what the trade says, which the next market sync fills in.
+    A market or topic not seen yet gets a stub row from what the trade says, which the next market sync fills in.
     """
     for trade in trades:
         external_id = trade.market_external_id
         if external_id in known:
             continue
-        find = "SELECT id FROM markets WHERE platform = ? AND external_id = ?"
-        found = db.value(find, (PLATFORM, external_id))
-        known[external_id] = found or db.insert(
-            "INSERT INTO markets (platform, external_id, parent_external_id, title, created_at, updated_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (PLATFORM, external_id, trade.root_external_id, trade.market_title, now, now),
+        if trade.parent_external_id is not None and trade.parent_title:
+            _id_or_stub(db, platform, TOPIC, trade.parent_external_id, None, trade.parent_title, now)
+        known[external_id] = _id_or_stub(
+            db, platform, MARKET, external_id, trade.parent_external_id, trade.market_title, now
         )
     return known
 
 
-def tradable(db: Database) -> list[Tradable]:
-    """Activated markets that have a YES token of their own; a child shares in its parent's 24 h volume."""
+def tradable(db: Database, platform: str) -> list[Tradable]:
+    """Activated markets that have a YES token; a child shares in its topic's 24 h volume."""
     return [
         Tradable(*row)
         for row in db.rows(
             "SELECT m.id, m.external_id, m.yes_token_id, coalesce(m.volume_24h, p.volume_24h, 0),"
             " m.price_left_out_since, m.liquidity_left_out_since"
             " FROM markets AS m LEFT JOIN markets AS p"
-            " ON p.platform = m.platform AND p.external_id = m.parent_external_id"
-            " WHERE m.status = ? AND m.yes_token_id IS NOT NULL",
-            (ACTIVATED,),
+            " ON p.platform = m.platform AND p.kind = 'topic' AND p.external_id = m.parent_external_id"
+            " WHERE m.platform = ? AND m.kind = 'market' AND m.status = ? AND m.yes_token_id IS NOT NULL",
+            (platform, ACTIVATED),
         )
     ]
 
 
-def save_price(db: Database, market_id: int, price: float, now: int) -> None:
-    """Store the latest YES price of a market, if it is another than before."""
+def save_price(db: Database, market_id: int, yes_price: float | None, now: int) -> None:
+    """Store the latest YES price of a market, if it is another than before; None: it has none."""
+    # rounded to what exchanges give, so that 1 - 0.65 is 0.35
+    no_price = None if yes_price is None else round(1 - yes_price, 12)
     with db.write():
         db.execute(
-            "UPDATE markets SET price_updated_at = ?, yes_price = ?, no_price = ? WHERE id = ? AND yes_price IS NOT ?",
-            # rounded to what the exchange gives, so that 1 - 0.65 is 0.35
-            (now, price, round(1 - price, 12), market_id, price),
-        )
+            "UPDATE markets SET price_updated_at = ?, yes_price = ?, no_price = ?, updated_at = ?, revision = ?"
+            " WHERE id = ? AND yes_price IS NOT ?",
+            (
+                None if yes_price is None else now, yes_price, no_price, now, db.revision(), market_id, yes_price,
+            ),
+        )  # fmt: skip
 
 
-def save_liquidity(db: Database, market_id: int, amount: float) -> None:
+def save_liquidity(db: Database, market_id: int, usd: float, now: int) -> None:
     """Store the USD resting in a market's book, if it is another amount than before."""
     with db.write():
         db.execute(
-            "UPDATE markets SET liquidity = ? WHERE id = ? AND liquidity IS NOT ?",
-            (amount, market_id, amount),
+            "UPDATE markets SET liquidity = ?, updated_at = ?, revision = ? WHERE id = ? AND liquidity IS NOT ?",
+            (usd, now, db.revision(), market_id, usd),
         )
 
 
-def note_left_out(db: Database, what: str, asked: Iterable[int], left_out: Iterable[int], now: int) -> None:
+def record_left_out(db: Database, what: str, asked: Iterable[int], left_out: Iterable[int], now: int) -> None:
     """Remember whose price or liquidity (``what``) a run had no time for; the next one begins with them."""
     column = {"price": "price_left_out_since", "liquidity": "liquidity_left_out_since"}[what]
     with db.write():
@@ -108,5 +124,73 @@ def note_left_out(db: Database, what: str, asked: Iterable[int], left_out: Itera
             f"UPDATE markets SET {column} = NULL WHERE id = ? AND {column} IS NOT NULL", [(i,) for i in asked]
         )
         db.execute_many(
-            f"UPDATE markets SET {column} = ? WHERE id = ? AND {column} IS NULL", [(now, i) for i in left_out]
+            # never later than now, should the clock have been set back
+            f"UPDATE markets SET {column} = min(coalesce({column}, ?), ?) WHERE id = ?"
+            f" AND ({column} IS NULL OR {column} > ?)",
+            [(now, now, i, now) for i in left_out],
         )
+
+
+def market_ids(db: Database, external_id: str, platform: str | None = None) -> list[int]:
+    """The markets that an exchange's id stands for: a market before a topic, and for a topic its children."""
+    params = {"id": bindable(external_id), "platform": None if platform is None else bindable(platform)}
+    where = "external_id = :id AND (:platform IS NULL OR platform = :platform)"
+    rows = db.rows(f"SELECT id FROM markets WHERE kind = 'market' AND {where}", params)
+    if not rows:
+        where = where.replace("external_id", "parent_external_id")
+        rows = db.rows(f"SELECT id FROM markets WHERE kind = 'market' AND {where}", params)
+    return [row[0] for row in rows]
+
+
+def listed(
+    db: Database,
+    *,
+    search: str | None = None,
+    category: str | None = None,
+    status: str | None = None,
+    kind: str = MARKET,
+    platform: str | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Markets whose title, with their topic's, holds ``search`` (any case, any script), the biggest volume first."""
+    db.add_function("casefold", str.casefold)  # LIKE folds ASCII only, and takes % and _ for wildcards
+    columns = ", ".join(
+        "coalesce(t.title || ' › ', '') || m.title AS market_title" if name == "market_title" else f"m.{name}"
+        for name in MARKET_COLUMNS
+    )
+    rows = db.rows(
+        f"SELECT {columns} FROM markets AS m LEFT JOIN markets AS t"
+        " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
+        " WHERE m.kind = :kind AND (:platform IS NULL OR m.platform = :platform)"
+        " AND (:search IS NULL OR instr(casefold(market_title), :search) > 0)"
+        " AND (:category IS NULL OR casefold(m.category) = :category)"
+        " AND (:status IS NULL OR m.status = :status)"
+        " ORDER BY m.volume DESC NULLS LAST, m.id LIMIT :limit",
+        {
+            "kind": kind,
+            "platform": platform,
+            "search": _folded(search),
+            "category": _folded(category),
+            "status": _folded(status),
+            "limit": -1 if limit is None else limit,
+        },
+    )
+    return [dict(row) for row in rows]
+
+
+def _id_or_stub(
+    db: Database, platform: str, kind: str, external_id: str, parent: str | None, title: str, now: int
+) -> int:
+    found: int | None = db.value(
+        "SELECT id FROM markets WHERE platform = ? AND kind = ? AND external_id = ?",
+        (platform, kind, external_id),
+    )
+    return found or db.insert(
+        "INSERT INTO markets (platform, kind, external_id, parent_external_id, title, created_at, updated_at, revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (platform, kind, external_id, parent, title, now, now, db.revision()),
+    )
+
+
+def _folded(text: str | None) -> str | None:
+    return None if text is None else bindable(text).casefold()

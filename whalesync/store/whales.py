@@ -1,13 +1,19 @@
-"""The watch list."""
+"""The watch list (table ``whales``)."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from whalesync.records import PLATFORM
-from whalesync.store.database import Database
+from whalesync.exchanges import DEFAULT_EXCHANGE
+from whalesync.store.database import Database, bindable
+
+COLUMNS = (
+    "id, platform, address, label, tracked, total_volume, trade_count, last_active_at, volume_24h, volume_7d,"
+    " volume_30d, buy_count, sell_count, realized_profit, created_at, updated_at"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,7 @@ class Whale:
     """A wallet on the watch list; times in milliseconds."""
 
     id: int
+    platform: str
     address: str
     label: str | None
     last_trade_at: int | None
@@ -26,19 +33,35 @@ class Whale:
         return f"{self.address[:6]}…{self.address[-4:]}" + (f" ({self.label})" if self.label else "")
 
 
+class WatchEntry(NamedTuple):
+    """A wallet to watch. An empty label removes the present one, None keeps it."""
+
+    address: str
+    label: str | None = None
+    platform: str = DEFAULT_EXCHANGE
+
+
+class Added(NamedTuple):
+    """How many wallets are new on the watch list, got another label, or were there as they are."""
+
+    new: int
+    relabelled: int
+    known: int
+
+
 def tracked(db: Database) -> list[Whale]:
     """All wallets on the watch list, with what the order of polling needs."""
     return [
         Whale(*row)
         for row in db.rows(
-            "SELECT w.id, w.address, w.label,"
+            "SELECT w.id, w.platform, w.address, w.label,"
             " (SELECT max(timestamp) FROM whale_activity AS a WHERE a.whale_id = w.id), c.left_out_since"
             " FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id WHERE w.tracked = 1"
         )
     ]
 
 
-def note_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], now: int) -> None:
+def record_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], now: int) -> None:
     """Remember which wallets a run had no time for, so that the next one begins with them."""
     with db.write():
         db.execute_many(
@@ -54,42 +77,58 @@ def note_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], 
         )
 
 
-def add(db: Database, entries: Iterable[tuple[str, str | None]], now: int) -> tuple[int, int]:
-    """Put wallets (address, label) on the watch list; returns how many are new and how many were on it.
-
-    A label that is given replaces the old one; None keeps it.
-    """
-    new = known = 0
+def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
+    """Put wallets on the watch list."""
+    new = relabelled = known = 0
     with db.write():
-        for address, label in entries:
+        for entry in entries:
+            address, platform = bindable(entry.address), bindable(entry.platform)
             before = db.one(
-                "SELECT tracked FROM whales WHERE platform = ? AND address = ?", (PLATFORM, address)
+                "SELECT tracked, label FROM whales WHERE platform = ? AND address = ?", (platform, address)
             )
+            if entry.label is None:
+                wanted = before[1] if before is not None else None
+            else:
+                wanted = bindable(entry.label) or None
+            if before is not None and before[0] and before[1] == wanted:
+                known += 1
+                continue
             db.execute(
-                "INSERT INTO whales (platform, address, label, created_at, updated_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (platform, address) DO UPDATE SET tracked = 1, label = coalesce(excluded.label, label),"
-                " updated_at = excluded.updated_at"
-                " WHERE NOT tracked OR excluded.label IS NOT NULL AND excluded.label IS NOT label",
-                (PLATFORM, address, label, now, now),
+                "INSERT INTO whales (platform, address, label, created_at, updated_at, revision)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (platform, address) DO UPDATE SET"
+                " tracked = 1, label = excluded.label, updated_at = excluded.updated_at, revision = excluded.revision",
+                (platform, address, wanted, now, now, db.revision()),
             )
             if before is not None and before[0]:
-                known += 1
+                relabelled += 1
             else:
                 new += 1
-    return new, known
+    return Added(new, relabelled, known)
 
 
-def remove(db: Database, address: str, now: int) -> bool:
+def remove(db: Database, platform: str, address: str, now: int) -> bool:
     """Stop tracking a wallet; its history stays. False if it was not on the watch list."""
     with db.write():
         return bool(
             db.execute(
-                "UPDATE whales SET tracked = 0, updated_at = ? WHERE platform = ? AND address = ? AND tracked",
-                (now, PLATFORM, address),
+                "UPDATE whales SET tracked = 0, updated_at = ?, revision = ?"
+                " WHERE platform = ? AND address = ? AND tracked",
+                (now, db.revision(), bindable(platform), bindable(address)),
             )
         )
 
 
 def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
-    """Addresses and labels of all wallets on the watch list, or with ``everyone`` of those that were on it too."""
-    return db.rows("SELECT address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))
+    """Id, platform, address and label of all wallets on the watch list, or of those that were on it too."""
+    return db.rows(
+        "SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,)
+    )
+
+
+def listed(db: Database, *, everyone: bool = False) -> list[dict[str, Any]]:
+    """The watch list, the biggest volume first; with ``everyone`` also those no longer tracked."""
+    rows = db.rows(
+        f"SELECT {COLUMNS} FROM whales WHERE tracked OR :everyone ORDER BY total_volume DESC, address",
+        {"everyone": everyone},
+    )
+    return [dict(row) for row in rows]

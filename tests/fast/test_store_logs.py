@@ -1,0 +1,138 @@
+"""The sync log and the rejected records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, insert, whale
+
+from whalesync.exchanges.base import CountedRecord, StoredEntry
+from whalesync.records import RejectedRecord
+from whalesync.store import rejected, sync_log
+from whalesync.store.database import Database, open_database
+from whalesync.store.sync_log import Streak
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """An empty file."""
+    with open_database(tmp_path / "whalesync.db") as database:
+        yield database
+
+
+def runs(db: Database, *statuses: str, kind: str = "whales") -> list[int]:
+    """Add runs of one job, a minute apart; returns their ids."""
+    return [
+        insert(db, "sync_logs", type=kind, status=status, started_at=NOW + number * MINUTE)
+        for number, status in enumerate(statuses)
+    ]
+
+
+def test_a_run_has_one_row_from_start_to_end(db: Database) -> None:
+    """Its problems become one text."""
+    row, dead = sync_log.start_run(db, "whales", NOW)
+    assert (dead, sync_log.open_row(db, "whales"), sync_log.open_row(db, "markets")) == (0, row, None)
+    sync_log.end_run(
+        db, row, status="completed", ended_at=NOW + 5, items=7, errors=["one", "two \udcff"], error_count=3
+    )
+    (found,) = sync_log.last_runs(db, 10)
+    assert tuple(found) == (row, "whales", "completed", NOW, NOW + 5, 7, "one; two ?", 3)
+    assert sync_log.open_row(db, "whales") is None
+
+
+def test_the_next_run_closes_the_rows_of_dead_ones(db: Database) -> None:
+    """Of its own job; the row does not end before it started, should the clock have been set back."""
+    runs(db, "running", kind="markets")
+    (dead,) = runs(db, "running")
+    row, closed = sync_log.start_run(db, "whales", NOW - HOUR)
+    assert closed == 1
+    found = {each["id"]: each for each in sync_log.last_runs(db, 10)}
+    assert (found[dead]["status"], found[dead]["error"]) == ("failed", "was killed or the machine went down")
+    assert found[dead]["ended_at"] == found[dead]["started_at"]
+    assert sync_log.open_row(db, "whales") == row
+    assert sync_log.open_row(db, "markets") is not None
+
+
+def test_a_type_of_run_needs_no_new_schema(db: Database) -> None:
+    """A job is one entry in the table of jobs."""
+    row, _ = sync_log.start_run(db, "something new", NOW)
+    assert [each["id"] for each in sync_log.runs_of(db, "something new", 5)] == [row]
+
+
+def test_runs_are_read_back_to_the_last_success(db: Database) -> None:
+    """Of one job, the newest first; all of them if none was successful."""
+    made = runs(db, "completed", "completed", "failed", "running")
+    other = runs(db, "failed", kind="stats")
+    assert [row["id"] for row in sync_log.runs_since_success(db, "whales")] == [made[3], made[2], made[1]]
+    assert [row["id"] for row in sync_log.runs_since_success(db, "stats")] == other
+    assert sync_log.runs_since_success(db, "markets") == []
+    assert sync_log.last_good_start(db, "whales") == NOW + MINUTE
+    assert sync_log.last_good_start(db, "stats") is None
+    assert [row["id"] for row in sync_log.runs_of(db, "whales", 2)] == [made[3], made[2]]
+    assert [row["id"] for row in sync_log.last_runs(db, 2)] == [other[0], made[3]]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "streak"),
+    [
+        ([], Streak(0, 0)),
+        (["completed"], Streak(0, 0)),
+        (["failed", "completed"], Streak(0, 0)),
+        (["completed", "failed", "failed", "running"], Streak(NOW + MINUTE, 2)),
+        (["failed", "failed"], Streak(NOW, 2)),
+    ],
+)
+def test_a_streak_is_the_failed_runs_since_the_last_good_one(
+    db: Database, statuses: list[str], streak: Streak
+) -> None:
+    """Since when, and how many; other jobs do not matter."""
+    runs(db, "failed", "failed", "failed", kind="markets")
+    runs(db, *statuses)
+    assert sync_log.failing_streak(db, "whales") == streak
+
+
+def record(name: str, reason: str = "no price") -> RejectedRecord:
+    """A record that cannot be read."""
+    return RejectedRecord(reason, f'{{"{name}": 1}}')
+
+
+def kept(db: Database) -> list[dict[str, Any]]:
+    """The rows of the table."""
+    return [dict(row) for row in db.rows("SELECT * FROM rejected_records ORDER BY id")]
+
+
+def test_a_record_has_one_row_however_often_it_comes(db: Database) -> None:
+    """Runs are counted, not the pages of a run; each source has its own."""
+    first, second = runs(db, "completed", "completed", kind="markets")
+    for run, now in ((first, NOW), (first, NOW + 1), (second, NOW + HOUR)):
+        rejected.keep(db, "markets", [record("a", f"reason {run}")], run_id=run, now=now)
+    rejected.keep(db, "elsewhere", [record("a")], run_id=second, now=NOW)
+    row, other = kept(db)
+    assert (row["seen_count"], row["first_seen_at"], row["last_seen_at"]) == (2, NOW, NOW + HOUR)
+    assert (row["sync_log_id"], row["reason"], row["payload"]) == (second, f"reason {second}", '{"a": 1}')
+    assert (row["whale_id"], other["source"]) == (None, "elsewhere")
+    assert [tuple(each.values()) for each in rejected.counts(db)] == [
+        ("elsewhere", 1, 1, NOW),
+        ("markets", 1, 2, NOW + HOUR),
+    ]
+
+
+def test_records_of_a_wallet_count_as_entries_of_its_list(db: Database) -> None:
+    """In their place, as often as they are listed; until a comparison finds them gone."""
+    moby, other = whale(db, MOBY), whale(db, OTHER)
+    (run,) = runs(db, "running")
+    a, b = CountedRecord(record("a"), 1, NOW), CountedRecord(record("b"), 3, NOW - HOUR)
+    rejected.keep_counted(db, moby, f"trades {MOBY}", [a, b], run_id=run, now=NOW)
+    rejected.keep_counted(db, other, f"trades {OTHER}", [a], run_id=run, now=NOW)
+    assert [rejected.newer(db, moby, at) for at in (NOW, NOW - 1, NOW - HOUR, NOW - HOUR - 1)] == [0, 1, 1, 4]
+    expected = StoredEntry(2, b.record.fingerprint, NOW - HOUR, copies=3)
+    assert rejected.between(db, moby, NOW - HOUR, NOW - 1) == [expected]
+    assert rejected.find(db, moby, b.record.fingerprint) == expected
+    assert rejected.find(db, other, b.record.fingerprint) is None
+    rejected.recount(db, [(2, 0)])
+    assert rejected.newer(db, moby, 0) == 1
+    rejected.keep_counted(db, moby, f"trades {MOBY}", [CountedRecord(b.record, 2, NOW)], run_id=run, now=NOW)
+    assert (rejected.newer(db, moby, 0), rejected.newer(db, moby, NOW - 1)) == (3, 3)

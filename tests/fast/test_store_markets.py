@@ -1,0 +1,272 @@
+"""The table ``markets``: what is stored, when a row counts as changed, and how markets are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.rows import DAY, HOUR, NOW, market
+
+from whalesync.exchanges.base import Tradable
+from whalesync.records import MARKET, TOPIC, Market, Trade
+from whalesync.store import markets
+from whalesync.store.database import Database, open_database
+
+HERE = "opinion_trade"
+RAIN = Market(
+    kind=MARKET, external_id="1", parent_external_id=None, title="Will it rain?", category="Weather",
+    status="activated", yes_label="Yes", no_label="No", yes_token_id="11", no_token_id="12", volume=5.0,
+    volume_24h=1.0, volume_7d=2.0, end_date=NOW + DAY, resolved_at=None, result=None, url="https://x",
+    created_at=NOW - DAY,
+)  # fmt: skip
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """An empty file."""
+    with open_database(tmp_path / "whalesync.db") as database:
+        yield database
+
+
+def save(db: Database, *found: Market, now: int = NOW, platform: str = HERE) -> int:
+    """Save markets in a transaction; returns how many rows were written."""
+    with db.write():
+        return markets.save(db, platform, found, now)
+
+
+def row(db: Database, external_id: str = "1", kind: str = MARKET) -> dict[str, Any]:
+    """One row of the table."""
+    return dict(db.one("SELECT * FROM markets WHERE external_id = ? AND kind = ?", (external_id, kind)))
+
+
+def test_a_market_is_stored_as_it_was_given(db: Database) -> None:
+    """Column by column; what is not known is NULL."""
+    save(db, RAIN)
+    stored = row(db)
+    for name in RAIN.__dataclass_fields__:
+        assert stored[name] == getattr(RAIN, name)
+    assert (stored["platform"], stored["updated_at"], stored["yes_price"]) == (HERE, NOW, None)
+
+
+def test_markets_topics_and_exchanges_are_numbered_apart(db: Database) -> None:
+    """Three rows with one number."""
+    topic = replace(RAIN, kind=TOPIC, title="Weather in May", yes_token_id=None, no_token_id=None)
+    assert save(db, RAIN, topic) == 2
+    assert save(db, RAIN, platform="elsewhere") == 1
+    assert save(db, RAIN, topic) == 0
+    assert row(db, kind=TOPIC)["title"] == "Weather in May"
+
+
+def test_a_row_that_stays_the_same_is_not_rewritten(db: Database) -> None:
+    """Neither by a list, nor by a price or liquidity; the WAL does not grow by a byte."""
+    save(db, RAIN)
+    markets.save_price(db, 1, 0.65, NOW)
+    markets.save_liquidity(db, 1, 12.5, NOW)
+    before, wal = row(db), db.wal_bytes()
+    assert save(db, RAIN, now=NOW + HOUR) == 0
+    markets.save_price(db, 1, 0.65, NOW + HOUR)
+    markets.save_liquidity(db, 1, 12.5, NOW + HOUR)
+    assert (row(db), db.wal_bytes()) == (before, wal)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda db, now: save(db, replace(RAIN, volume=6.0), now=now),
+        lambda db, now: markets.save_price(db, 1, 0.5, now),
+        lambda db, now: markets.save_price(db, 1, None, now),
+        lambda db, now: markets.save_liquidity(db, 1, 13.0, now),
+    ],
+)
+def test_a_reader_that_remembers_the_revision_sees_every_change(db: Database, change: Any) -> None:
+    """The row gets a revision that is larger than any before, and the time of its change."""
+    save(db, RAIN, replace(RAIN, external_id="2"))
+    markets.save_price(db, 1, 0.65, NOW)
+    markets.save_liquidity(db, 1, 12.5, NOW)
+    seen = db.value("SELECT max(revision) FROM markets")
+    change(db, NOW + HOUR)
+    changed = db.rows("SELECT external_id, updated_at FROM markets WHERE revision > ?", (seen,))
+    assert [tuple(each) for each in changed] == [("1", NOW + HOUR)]
+
+
+def test_revisions_grow_over_the_whole_file(db: Database) -> None:
+    """One number for each transaction that changes something, from the first row on."""
+    numbers = []
+    for step, found in enumerate((RAIN, RAIN, replace(RAIN, external_id="2"), replace(RAIN, volume=7.0))):
+        save(db, found, now=NOW + step)
+        numbers.append(db.value("SELECT max(revision) FROM markets"))
+    assert numbers == [2, 2, 3, 4]
+    with db.write():
+        assert db.revision() == db.revision() == 5
+
+
+def test_a_transaction_that_fails_uses_up_no_revision(db: Database) -> None:
+    """What was rolled back was never seen."""
+    with pytest.raises(ValueError, match="stop"), db.write():  # noqa: PT012  (it is about leaving the block)
+        markets.save(db, HERE, [RAIN], NOW)
+        raise ValueError("stop")
+    save(db, RAIN)
+    assert row(db)["revision"] == 2  # a new file begins with 1
+
+
+def test_a_price_is_stored_with_its_opposite(db: Database) -> None:
+    """Rounded to what exchanges give; an unknown price clears all three columns."""
+    save(db, RAIN)
+    markets.save_price(db, 1, 0.65, NOW + 1)
+    assert [row(db)[name] for name in ("yes_price", "no_price", "price_updated_at")] == [0.65, 0.35, NOW + 1]
+    markets.save_price(db, 1, None, NOW + 2)
+    assert [row(db)[name] for name in ("yes_price", "no_price", "price_updated_at")] == [None] * 3
+
+
+@pytest.mark.parametrize(("token", "price"), [("11", 0.65), ("99", None), (None, None)])
+def test_a_price_belongs_to_its_token(db: Database, token: str | None, price: float | None) -> None:
+    """It is dropped when the token is replaced or goes."""
+    save(db, RAIN)
+    markets.save_price(db, 1, 0.65, NOW)
+    save(db, replace(RAIN, yes_token_id=token, volume=9.0), now=NOW + HOUR)
+    stored = row(db)
+    assert stored["yes_price"] == price
+    assert [stored[name] is None for name in ("no_price", "price_updated_at")] == [price is None] * 2
+
+
+def test_a_resolution_without_a_date_has_the_time_when_it_was_first_seen(db: Database) -> None:
+    """It does not move with later runs; a date that the exchange gives counts more."""
+    save(db, RAIN)
+    resolved = replace(RAIN, status="resolved", result="yes")
+    for now in (NOW + HOUR, NOW + 2 * HOUR):
+        save(db, resolved, replace(resolved, external_id="2", resolved_at=0), now=now)
+        assert (row(db)["resolved_at"], row(db, "2")["resolved_at"]) == (NOW + HOUR, NOW + HOUR)
+    assert save(db, resolved, now=NOW + 3 * HOUR) == 0
+    save(db, replace(resolved, resolved_at=NOW + 5), now=NOW + 3 * HOUR)
+    assert row(db)["resolved_at"] == NOW + 5
+    save(db, resolved, now=NOW + 4 * HOUR)
+    assert row(db)["resolved_at"] == NOW + 5
+    save(db, RAIN, now=NOW + 5 * HOUR)
+    assert row(db)["resolved_at"] is None
+
+
+def fill(external_id: str, **fields: Any) -> Trade:
+    """A trade in a market."""
+    values = {"parent_external_id": None, "parent_title": None} | fields
+    return Trade(
+        "0x", external_id, f"Market {external_id}", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW, **values
+    )
+
+
+def test_a_market_first_met_in_a_trade_gets_a_row(db: Database) -> None:
+    """And so does its topic; the next market sync fills both in, under the same ids."""
+    known: dict[str, int] = {}
+    with db.write():
+        child = fill("5", parent_external_id="1", parent_title="Gold price?")
+        markets.ids_for(db, HERE, [fill("1"), child, child], NOW, known)
+    assert sorted(known) == ["1", "5"]
+    assert (row(db, "5")["parent_external_id"], row(db, "1", TOPIC)["title"]) == ("1", "Gold price?")
+    assert row(db, "1")["title"] == "Market 1"
+    save(db, replace(RAIN, external_id="5", created_at=NOW - DAY))
+    assert (row(db, "5")["id"], row(db, "5")["title"], row(db, "5")["created_at"]) == (
+        known["5"],
+        RAIN.title,
+        NOW - DAY,
+    )
+    with db.write():
+        assert markets.ids_for(db, HERE, [child], NOW, {}) == {"5": known["5"]}
+        other = markets.ids_for(db, "elsewhere", [fill("5")], NOW, {})
+    assert other["5"] != known["5"]
+
+
+def test_what_can_be_traded_now(db: Database) -> None:
+    """Activated markets with a YES token; a child without a volume of its own has its topic's."""
+    topic = replace(RAIN, external_id="9", kind=TOPIC, yes_token_id=None, volume_24h=70.0)
+    child = replace(RAIN, external_id="2", parent_external_id="9", volume_24h=None)
+    without = [
+        replace(RAIN, external_id="3", yes_token_id=None),
+        replace(RAIN, external_id="4", status="resolved"),
+    ]
+    save(db, RAIN, topic, child, *without)
+    save(db, replace(RAIN, external_id="5"), platform="elsewhere")
+    expected = {Tradable(1, "1", "11", 1.0, None, None), Tradable(3, "2", "11", 70.0, None, None)}
+    assert set(markets.tradable(db, HERE)) == expected
+
+
+@pytest.mark.parametrize("what", ["price", "liquidity"])
+def test_what_a_run_had_no_time_for_is_remembered(db: Database, what: str) -> None:
+    """Since when first; a clock that was ahead does not make it later than now."""
+    save(db, RAIN, replace(RAIN, external_id="2"))
+
+    def since() -> list[int | None]:
+        return [getattr(each, f"{what}_left_out_since") for each in markets.tradable(db, HERE)]
+
+    markets.record_left_out(db, what, asked=[1], left_out=[2], now=NOW + DAY)
+    assert since() == [None, NOW + DAY]
+    markets.record_left_out(db, what, asked=[], left_out=[1, 2], now=NOW)
+    assert since() == [NOW, NOW]
+    markets.record_left_out(db, what, asked=[1], left_out=[2], now=NOW + HOUR)
+    assert since() == [None, NOW]
+
+
+def test_an_id_stands_for_a_market_before_a_topic(db: Database) -> None:
+    """A topic stands for its children; an exchange may be named; what is unknown stands for nothing."""
+    market(db, "1", kind=TOPIC)
+    market(db, "9", kind=TOPIC)
+    one, other = market(db, "1"), market(db, "1", platform="elsewhere")
+    children = [
+        market(db, name, parent_external_id=parent)
+        for name, parent in (("11", "9"), ("12", "9"), ("13", "1"))
+    ]
+    assert set(markets.market_ids(db, "1")) == {one, other}
+    assert markets.market_ids(db, "1", HERE) == [one]
+    assert markets.market_ids(db, "9") == children[:2]
+    for unknown in ("99", "\udcff", ""):
+        assert markets.market_ids(db, unknown) == []
+
+
+def titles(db: Database, **narrowed: Any) -> list[str]:
+    """The titles of the markets that are listed."""
+    return [each["market_title"] for each in markets.listed(db, **narrowed)]
+
+
+def test_markets_are_listed_by_volume_unknown_last(db: Database) -> None:
+    """The highest first, cut by the limit; topics only if they are asked for."""
+    for name, volume in (("1", 5.0), ("2", None), ("3", 50.0)):
+        market(db, name, name, volume=volume)
+    market(db, "4", "topic", kind=TOPIC, volume=500.0)
+    assert titles(db) == ["3", "1", "2"]
+    assert titles(db, limit=1) == ["3"]
+    assert titles(db, kind=TOPIC) == ["topic"]
+    assert titles(db, platform="elsewhere") == []
+    assert list(markets.MARKET_COLUMNS) == list(markets.listed(db)[0])
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("RAIN", {"Will it rain?"}),
+        ("übermorgen", {"ÜBERMORGEN 100% Schnee"}),
+        ("100%", {"ÜBERMORGEN 100% Schnee"}),
+        ("_", {"Weather › snake_case"}),
+        ("weather", {"Weather › snake_case"}),
+        ("%", {"ÜBERMORGEN 100% Schnee"}),
+        ("'; --", set()),
+        ("\udcff", set()),
+        ("", {"Will it rain?", "ÜBERMORGEN 100% Schnee", "Weather › snake_case"}),
+    ],
+)
+def test_a_search_takes_every_letter_as_itself(db: Database, search: str, found: set[str]) -> None:
+    """Any case in any script; no character is a wildcard; a child is found by its topic's title too."""
+    market(db, "1", "Will it rain?")
+    market(db, "2", "ÜBERMORGEN 100% Schnee")
+    market(db, "3", "snake_case", parent_external_id="4")
+    market(db, "4", "Weather", kind=TOPIC)
+    assert set(titles(db, search=search)) == found
+
+
+def test_markets_are_narrowed_by_category_and_status(db: Database) -> None:
+    """Both in any case; both must hold; bytes that are not text match nothing."""
+    market(db, "1", "1", category="Macro", status="activated")
+    market(db, "2", "2", category="Macro", status="resolved")
+    market(db, "3", "3", category="Crypto", status="activated")
+    assert titles(db, category="macro", status="Activated") == ["1"]
+    assert titles(db, category="\udcff") == titles(db, status="\udcff") == []

@@ -1,0 +1,230 @@
+"""The table ``whales``, what ``whales show`` asks of one of them, and the totals of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.rows import DAY, HOUR, MIDNIGHT, MOBY, NOW, OTHER, insert, market, trade, whale
+
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges.base import Batch, NewFill, Pace
+from whalesync.exchanges.opinion_trade.pages import PageRequest, TradePage
+from whalesync.records import Trade
+from whalesync.store import feed, retention, trades, whales
+from whalesync.store.database import Database, open_database
+from whalesync.store.totals import Totals, totals
+from whalesync.store.whale_detail import WinRate, whale_detail
+from whalesync.store.whales import Added, WatchEntry
+
+THIRD = "0x" + "c3" * 20
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """An empty file."""
+    with open_database(tmp_path / "whalesync.db") as database:
+        yield database
+
+
+def labels(db: Database) -> dict[str, str | None]:
+    """The labels of the watch list."""
+    return {row["address"]: row["label"] for row in whales.listed(db)}
+
+
+def test_what_adding_did_is_told_apart(db: Database) -> None:
+    """New, relabelled and known wallets; of entries for one wallet, the last label counts."""
+    assert whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW) == Added(2, 0, 0)
+    assert whales.add(db, [WatchEntry(MOBY), WatchEntry(OTHER, "Other"), WatchEntry(THIRD)], NOW) == Added(
+        1, 1, 1
+    )
+    assert labels(db) == {MOBY: "Moby", OTHER: "Other", THIRD: None}
+
+
+def test_an_empty_label_removes_the_label(db: Database) -> None:
+    """No label keeps it; removing one that is not there changes nothing."""
+    whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW)
+    assert whales.add(db, [WatchEntry(MOBY, ""), WatchEntry(OTHER, "")], NOW) == Added(0, 1, 1)
+    assert labels(db) == {MOBY: None, OTHER: None}
+
+
+def test_an_address_may_be_watched_on_two_exchanges(db: Database) -> None:
+    """As two wallets."""
+    whales.add(db, [WatchEntry(MOBY), WatchEntry(MOBY, platform="elsewhere")], NOW)
+    assert [each.platform for each in whales.tracked(db)] == [DEFAULT_EXCHANGE, "elsewhere"]
+    assert whales.remove(db, "elsewhere", MOBY, NOW)
+    assert [each.platform for each in whales.tracked(db)] == [DEFAULT_EXCHANGE]
+
+
+def test_a_removed_wallet_keeps_its_history_and_can_come_back(db: Database) -> None:
+    """Under the same id and label; removing it twice does nothing."""
+    whales.add(db, [WatchEntry(MOBY, "Moby")], NOW)
+    (before,) = whales.tracked(db)
+    trade(db, before.id, market(db), NOW - HOUR)
+    assert whales.remove(db, DEFAULT_EXCHANGE, MOBY, NOW)
+    assert not whales.remove(db, DEFAULT_EXCHANGE, MOBY, NOW)
+    assert (whales.tracked(db), whales.addresses(db)) == ([], [])
+    assert [row["address"] for row in whales.addresses(db, everyone=True)] == [MOBY]
+    assert whales.add(db, [WatchEntry(MOBY)], NOW) == Added(1, 0, 0)
+    (after,) = whales.tracked(db)
+    assert (after.id, after.label, after.last_trade_at) == (before.id, "Moby", NOW - HOUR)
+
+
+def test_a_change_of_the_watch_list_has_a_new_revision(db: Database) -> None:
+    """Its rows get one; those that stay as they are do not."""
+    whales.add(db, [WatchEntry(MOBY), WatchEntry(OTHER), WatchEntry(THIRD)], NOW)
+    seen = db.value("SELECT max(revision) FROM whales")
+    whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(THIRD)], NOW + 1)
+    whales.remove(db, DEFAULT_EXCHANGE, OTHER, NOW + 2)
+    changed = db.rows("SELECT address, updated_at FROM whales WHERE revision > ? ORDER BY revision", (seen,))
+    assert [tuple(row) for row in changed] == [(MOBY, NOW + 1), (OTHER, NOW + 2)]
+
+
+def test_text_that_is_not_unicode_breaks_nothing(db: Database) -> None:
+    """Bytes of a command line that are not UTF-8 arrive as lone surrogates."""
+    whales.add(db, [WatchEntry(MOBY, "\udcff")], NOW)
+    assert labels(db) == {MOBY: r"\udcff"}
+    assert not whales.remove(db, DEFAULT_EXCHANGE, "\udcff", NOW)
+
+
+def test_the_watch_list_shows_the_highest_volume_first(db: Database) -> None:
+    """Those no longer tracked on request."""
+    for address, volume, tracked in ((MOBY, 5.0, 1), (OTHER, 50.0, 1), (THIRD, 7.0, 0)):
+        whale(db, address, total_volume=volume, tracked=tracked)
+    assert [row["address"] for row in whales.listed(db)] == [OTHER, MOBY]
+    assert [row["address"] for row in whales.listed(db, everyone=True)] == [OTHER, THIRD, MOBY]
+
+
+def test_whom_a_run_had_no_time_for_is_remembered(db: Database) -> None:
+    """Since when first, and never later than now."""
+    one, two = whale(db, MOBY), whale(db, OTHER)
+
+    def since() -> list[int | None]:
+        return [each.left_out_since for each in whales.tracked(db)]
+
+    whales.record_left_out(db, [one], [two], NOW + DAY)
+    assert since() == [None, NOW + DAY]
+    whales.record_left_out(db, [], [one, two], NOW)
+    whales.record_left_out(db, [], [two], NOW + HOUR)
+    assert since() == [NOW, NOW]
+    whales.record_left_out(db, [one, two], [], NOW)
+    assert since() == [None, None]
+
+
+def test_a_wallet_is_named_by_its_ends_and_its_label(db: Database) -> None:
+    """In messages."""
+    whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW)
+    assert [each.name for each in whales.tracked(db)] == ["0xa1a1…a1a1 (Moby)", "0xb2b2…b2b2"]
+
+
+def test_the_win_rate_is_of_sells_with_a_known_profit(db: Database) -> None:
+    """Break-even is no win, an unknown profit is no loss; only sells count, and no superseded ones."""
+    moby, rain = whale(db), market(db)
+    assert whale_detail(db, moby, NOW).win_rate.share is None
+    sells = (5.0, 1.0, 0.0, -3.0, None)
+    for action, profit in (*(("SELL", profit) for profit in sells), ("BUY", 9.0), ("MERGE", 9.0)):
+        trade(db, moby, rain, NOW - HOUR, action, profit=profit)
+    trade(db, moby, rain, NOW - HOUR, "SELL", profit=9.0, superseded_at=NOW)
+    rate = whale_detail(db, moby, NOW).win_rate
+    assert (rate, rate.share) == (WinRate(won=2, known=4, sells=5), 0.5)
+
+
+def test_volume_by_day_tells_buys_from_sells(db: Database) -> None:
+    """UTC days up to today, empty ones too; what is no volume, superseded or another whale's does not count."""
+    moby, other, rain = whale(db, MOBY), whale(db, OTHER), market(db)
+    for at, action, amount in (
+        (MIDNIGHT - DAY - 1, "BUY", 1.0),
+        (MIDNIGHT - 1, "BUY", 2.0),
+        (MIDNIGHT, "BUY", 4.0),
+        (NOW, "SELL", 8.0),
+        (NOW, "MERGE", 16.0),
+        (MIDNIGHT - 3 * DAY, "BUY", 32.0),
+    ):
+        trade(db, moby, rain, at, action, amount=amount)
+    trade(db, moby, rain, NOW, amount=128.0, superseded_at=NOW)
+    trade(db, other, rain, NOW, amount=64.0)
+    assert whale_detail(db, moby, NOW, days=3).days == [
+        {"day": "2026-02-27", "buy": 1.0, "sell": 0.0},
+        {"day": "2026-02-28", "buy": 2.0, "sell": 0.0},
+        {"day": "2026-03-01", "buy": 4.0, "sell": 8.0},
+    ]
+
+
+def test_a_whales_markets_and_trades(db: Database) -> None:
+    """The most traded by volume, with their topics, and the newest trades, as many as asked for."""
+    moby = whale(db, label="Moby")
+    market(db, "9", "Gold?", kind="topic")
+    places = [
+        market(db, name, f"Market {name}", category="Macro", parent_external_id="9")
+        for name in ("1", "2", "3")
+    ]
+    made = [
+        trade(db, moby, place, NOW - n * HOUR, amount=10.0 + n)
+        for n, place in enumerate((*places, places[0]))
+    ]
+    trade(db, moby, places[1], NOW, amount=99.0, superseded_at=NOW)
+    detail = whale_detail(db, moby, NOW, top_markets=2, last_trades=2)
+    names = ("external_id", "market_title", "category", "trades", "volume")
+    assert detail.markets == [
+        dict(zip(names, values, strict=True))
+        for values in (
+            ("1", "Gold? › Market 1", "Macro", 2, 23.0),
+            ("3", "Gold? › Market 3", "Macro", 1, 12.0),
+        )
+    ]
+    assert [row["id"] for row in detail.trades] == made[:2]
+    assert detail.row["label"] == "Moby"
+
+
+def test_totals_count_what_is_stored_and_what_is_missing(db: Database) -> None:
+    """A wallet never read is loading; what is missing is known once a page was read; superseded rows do not count."""
+    source = EXCHANGES[DEFAULT_EXCHANGE].trades
+    rain = market(db)
+    market(db, "9", kind="topic")
+    read, _, gone = (whale(db, address, tracked=address != THIRD) for address in (MOBY, OTHER, THIRD))
+    (wallet,) = (each for each in whales.tracked(db) if each.id == read)
+    page = [
+        Trade(f"0x{n}", "1", "Rain?", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW - n) for n in range(20)
+    ]
+    stored = trades.Stored(db, read)
+    batch = source.take(None, [PageRequest(20, 1)], [TradePage(50, page)], stored, now=NOW, cutoff=0)
+    log = insert(db, "sync_logs", type="whales", status="running", started_at=NOW)
+    with db.write():
+        trades.store(db, wallet, batch, {"1": rain}, run_id=log, now=NOW)
+        trades.save_state(db, gone, batch.state)
+    assert len(batch.new) >= 18
+    db.execute("UPDATE whale_activity SET superseded_at = 1 WHERE id = 1")
+    found = totals(db)
+    assert found == Totals(len(batch.new) - 1, markets=1, tracked=2, loading=2, missing=50 - len(batch.new))
+    whale(db, "0x4", platform="of another version")
+    assert totals(db).loading == 3
+
+
+def test_a_batch_is_stored_with_its_state_or_not_at_all(db: Database) -> None:
+    """A fill that is stored already is refused by the file itself, and takes the rest of the batch with it."""
+    moby, rain = whale(db), market(db)
+    (wallet,) = whales.tracked(db)
+    fill = Trade("0x1", "1", "Rain?", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW)
+    with db.write():
+        trades.store(
+            db, wallet, Batch("first", Pace.DONE, [NewFill(fill, 1)]), {"1": rain}, run_id=0, now=NOW
+        )
+    again = Batch("second", Pace.DONE, [NewFill(fill, 2), NewFill(fill, 1)])
+    with pytest.raises(Exception, match="UNIQUE"), db.write():
+        trades.store(db, wallet, again, {"1": rain}, run_id=0, now=NOW)
+    assert (trades.state(db, moby), db.value("SELECT count(*) FROM whale_activity")) == ("first", 1)
+
+
+def test_a_whale_deleted_by_hand_blocks_nothing(db: Database) -> None:
+    """Its trades are in no feed, and cleanup deletes them when they are old."""
+    moby, other, rain = whale(db, MOBY), whale(db, OTHER), market(db)
+    for each in (moby, other):
+        trade(db, each, rain, NOW)
+    db.execute("PRAGMA foreign_keys = OFF")  # as in the SQLite shell
+    db.execute("DELETE FROM whales WHERE id = ?", (moby,))
+    db.execute("PRAGMA foreign_keys = ON")
+    assert [row["whale_id"] for row in feed.activity(db, "pro-plus", NOW)] == [other]
+    with db.write():
+        assert retention.delete_trades(db, NOW + 1, 10) == 2
+    assert [tuple(row) for row in db.rows("SELECT whale_id, buys FROM removed_sums")] == [(other, 1)]
