@@ -1,66 +1,74 @@
 """The health of the jobs, derived from facts at one moment."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
 
-from whalesync.views import health
-from whalesync.views.health import JOBS, JobHealth, cleanup_due, job_health, overall_ok
+from whalesync.jobs.health import JobHealth, State, cleanup_due, failing_words, job_health, overall_ok
+from whalesync.jobs.table import JOBS, job_named
+from whalesync.store.sync_log import Streak
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 MIDNIGHT = 1_772_323_200_000  # 2026-03-01T00:00:00Z
 NOW = MIDNIGHT + 12 * HOUR
 LONG_AGO = NOW - 40 * DAY
-BY_NAME = {job.name: job for job in JOBS}
+
+Row = dict[str, Any]
 
 
-def run(status: str, started_at: int, took: int | None = SECOND, **fields: Any) -> dict[str, Any]:
+def run(status: str, started_at: int, took: int | None = SECOND, **fields: Any) -> Row:
     """A row of the sync log."""
     ended_at = None if took is None else started_at + took
     row = {"status": status, "started_at": started_at, "ended_at": ended_at, "item_count": 3, "error": None}
     return row | {"error_count": 0} | fields
 
 
-def completed(started_at: int, took: int = SECOND, **fields: Any) -> dict[str, Any]:
+def completed(started_at: int, took: int = SECOND, **fields: Any) -> Row:
     return run("completed", started_at, took, **fields)
 
 
-def failed(started_at: int, error: str | None = "no network") -> dict[str, Any]:
+def failed(started_at: int, error: str | None = "no network") -> Row:
     return run("failed", started_at, error=error, error_count=1)
 
 
-def running(started_at: int) -> dict[str, Any]:
+def running(started_at: int) -> Row:
     return run("running", started_at, None)
 
 
 def judge(
-    name: str,
-    *runs: dict[str, Any],
-    held: bool = False,
-    made_at: int = LONG_AGO,
-    now: int = NOW,
-    **more: float,
+    name: str, *runs: Row, held: bool = False, made_at: int = LONG_AGO, now: int = NOW, **more: float
 ) -> JobHealth:
-    return job_health(BY_NAME[name], runs, held=held, made_at=made_at, now=now, **more)
+    """Judge a job by its runs, newest first; the streak is counted here, by the words of its definition."""
+    newer = runs[: next((at for at, run in enumerate(runs) if run["status"] == "completed"), len(runs))]
+    failures = [run["started_at"] for run in newer if run["status"] == "failed"]
+    streak = Streak(min(failures, default=0), len(failures))
+    return job_health(job_named(name), runs, streak, held=held, made_at=made_at, now=now, **more)
 
 
-def test_the_jobs_are_the_four_with_the_promised_intervals() -> None:
-    """Monitors lean on these names."""
-    expected = {
+def verdict(report: JobHealth) -> tuple[str, bool]:
+    return report.state, report.ok
+
+
+def test_names_and_intervals_are_as_promised() -> None:
+    """Monitors rely on them."""
+    assert {job.command: (job.type, job.interval) for job in JOBS} == {
         "sync-markets": ("markets", 5 * MINUTE),
         "sync-whales": ("whales", MINUTE),
         "compute-stats": ("stats", HOUR),
         "cleanup": ("cleanup", DAY),
     }
-    assert expected == {job.name: (job.type, job.interval) for job in JOBS}
+
+
+# Success, and lateness
 
 
 def test_a_recent_success_is_good() -> None:
-    """What the last run did is told beside it."""
-    report = judge("sync-whales", completed(NOW - 40 * SECOND, took=8 * SECOND))
-    expected = JobHealth(
+    """What the last run did is reported, too."""
+    assert judge("sync-whales", completed(NOW - 40 * SECOND, took=8 * SECOND)) == JobHealth(
         job="sync-whales",
-        state="good",
+        state=State.GOOD,
         ok=True,
         detail="last success 32 s ago",
         last_success_at=NOW - 32 * SECOND,
@@ -70,14 +78,13 @@ def test_a_recent_success_is_good() -> None:
         items=3,
         next_due_at=NOW + 20 * SECOND,
     )
-    assert expected == report
 
 
-def test_a_partial_failure_is_told_but_is_no_fault() -> None:
+def test_a_partial_failure_is_reported_but_is_no_fault() -> None:
     """A completed run of which a part failed is good, and its error is seen."""
     report = judge("sync-markets", completed(NOW - MINUTE, error="one price", error_count=2))
-    assert (report.state, report.ok, report.error, report.error_count) == ("good", True, "one price", 2)
-    assert "2 parts of it failed: one price" in report.detail
+    assert (*verdict(report), report.error, report.error_count) == ("good", True, "one price", 2)
+    assert report.detail == "last success 59 s ago, with 2 errors: one price"
 
 
 @pytest.mark.parametrize(
@@ -90,23 +97,8 @@ def test_a_partial_failure_is_told_but_is_no_fault() -> None:
 )
 def test_a_job_is_late_after_three_intervals_and_a_run(name: str, limit: int) -> None:
     """The last moment at which it is not late, and the first at which it is, counted from the end of a success."""
-    on_time = judge(name, completed(NOW - limit - SECOND, took=SECOND))
-    late = judge(name, completed(NOW - limit - SECOND - 1, took=SECOND))
-    assert (on_time.state, on_time.ok) == ("good", True)
-    assert (late.state, late.ok) == ("late", False)
-
-
-def test_a_larger_time_budget_makes_late_later() -> None:
-    """A user who grants a run two minutes is not told after one that it is late."""
-    success = completed(NOW - 4 * MINUTE)
-    assert judge("sync-whales", success).state == "late"
-    assert judge("sync-whales", success, time_budget=120.0).state == "good"
-
-
-def test_the_time_budget_is_no_matter_of_jobs_without_one() -> None:
-    """Statistics and cleanup know no budget."""
-    success = completed(NOW - 3 * HOUR - 11 * MINUTE)
-    assert judge("compute-stats", success, time_budget=7200.0).state == "late"
+    assert verdict(judge(name, completed(NOW - limit - SECOND, took=SECOND))) == ("good", True)
+    assert verdict(judge(name, completed(NOW - limit - SECOND - 1, took=SECOND))) == ("late", False)
 
 
 @pytest.mark.parametrize(
@@ -119,136 +111,134 @@ def test_the_time_budget_is_no_matter_of_jobs_without_one() -> None:
         (MIDNIGHT + 11 * HOUR, MIDNIGHT + DAY + 2 * HOUR, "good"),
     ],
 )
-def test_cleanup_is_late_two_hours_after_a_missed_three_o_clock(
-    started_at: int, now: int, state: str
-) -> None:
-    """It is done for the day in which it started, however late it was then."""
-    assert state == judge("cleanup", completed(started_at), now=now).state
+def test_cleanup_is_late_two_hours_after_it_was_due(started_at: int, now: int, state: str) -> None:
+    """It is due at 03:00 UTC, and done for the day on which it started, however late that was."""
+    assert judge("cleanup", completed(started_at), now=now).state == state
 
 
-def test_a_job_that_is_not_due_yet_never_ran_and_is_well() -> None:
-    """A file made a moment ago needs no alarm."""
+def test_a_larger_time_budget_makes_late_later() -> None:
+    """For the jobs that have one."""
+    whales, stats = completed(NOW - 4 * MINUTE), completed(NOW - 3 * HOUR - 11 * MINUTE)
+    assert judge("sync-whales", whales).state == "late"
+    assert judge("sync-whales", whales, time_budget=120.0).state == "good"
+    assert judge("compute-stats", stats, time_budget=7200.0).state == "late"
+
+
+def test_a_job_that_has_not_run_is_healthy_until_it_is_late() -> None:
+    """Counted from when the file was made; then the line says what to do."""
     report = judge("compute-stats", made_at=NOW - 10 * MINUTE)
-    assert (report.state, report.ok, report.next_due_at) == ("never ran", True, NOW + 50 * MINUTE)
+    assert (*verdict(report), report.next_due_at) == ("never ran", True, NOW + 50 * MINUTE)
     assert report.detail == "has not run yet; due in 50 min"
-
-
-def test_a_job_that_is_due_now_may_still_come() -> None:
-    """Between due and late nobody is alarmed."""
     report = judge("sync-whales", made_at=NOW - 2 * MINUTE)
-    assert (report.state, report.ok, report.detail) == ("never ran", True, "has not run yet; due now")
+    assert (*verdict(report), report.detail) == ("never ran", True, "has not run yet; due now")
+    for job in JOBS:
+        report = judge(job.command)
+        assert verdict(report) == ("never ran", False)
+        assert "whalesync crontab" in report.detail
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME))
-def test_a_job_that_nobody_scheduled_is_not_well(name: str) -> None:
-    """Never ran although it was due since the file was made."""
-    report = judge(name)
-    assert (report.state, report.ok) == ("never ran", False)
-    assert "whalesync crontab" in report.detail
+# Failures
 
 
 def test_a_failed_run_is_a_fault_at_once() -> None:
     """One failure after a success, with its reason."""
     report = judge("sync-whales", failed(NOW - 20 * SECOND), completed(NOW - 80 * SECOND))
-    assert (report.state, report.ok, report.failures, report.last_run_ok) == ("failing", False, 1, False)
-    assert "no network" in report.detail
+    assert (*verdict(report), report.failures, report.last_run_ok) == ("failing", False, 1, False)
+    assert report.detail == "failed 20 s ago: no network"
     assert report.last_success_at == NOW - 79 * SECOND
 
 
-def test_failures_in_a_row_are_counted_since_the_first() -> None:
-    """Only those after the last success count."""
-    report = judge(
-        "sync-whales",
-        failed(NOW - MINUTE, "newest reason"),
-        failed(NOW - 2 * MINUTE),
-        failed(NOW - 3 * MINUTE),
-        completed(NOW - 4 * MINUTE),
-        failed(NOW - 5 * MINUTE),
-    )
+def test_a_streak_is_reported_with_its_beginning() -> None:
+    """The reason is the newest failure's."""
+    runs = [failed(NOW - MINUTE, "newest reason"), failed(NOW - 2 * MINUTE), failed(NOW - 3 * MINUTE)]
+    report = judge("sync-whales", *runs, completed(NOW - 4 * MINUTE))
     assert (report.failures, report.failing_since) == (3, NOW - 3 * MINUTE)
-    assert "3 times in a row since 2026-03-01T11:57:00Z (3 min ago): newest reason" in report.detail
+    expected = "failed 1 min ago: newest reason (failed 3 times in a row, since 2026-03-01 11:57 UTC)"
+    assert report.detail == expected
 
 
-def test_a_job_that_always_failed_is_failing() -> None:
-    """No success is no excuse."""
+def test_a_first_failure_is_no_streak() -> None:
+    """From the second on, the words say how many, and since when."""
+    assert failing_words(Streak(0, 0)) == failing_words(Streak(NOW, 1)) == ""
+    assert failing_words(Streak(NOW, 2)) == "failed 2 times in a row, since 2026-03-01 12:00 UTC"
+
+
+def test_a_job_that_never_succeeded_is_failing() -> None:
+    """Even if no reason was recorded."""
     report = judge("sync-markets", failed(NOW - MINUTE, None), failed(NOW - 6 * MINUTE))
-    assert (report.state, report.ok, report.failures, report.last_success_at) == ("failing", False, 2, None)
+    assert (*verdict(report), report.failures, report.last_success_at) == ("failing", False, 2, None)
 
 
 def test_a_new_run_under_way_does_not_hide_failures() -> None:
-    """It is failing until a run ends well."""
+    """The job is failing until a run succeeds."""
     report = judge("sync-whales", running(NOW - SECOND), failed(NOW - MINUTE), held=True)
-    assert (report.state, report.ok, report.running_since) == ("failing", False, NOW - SECOND)
-
-
-def test_a_run_under_way_is_well() -> None:
-    """The row is open and the lock is held."""
-    report = judge("sync-whales", running(NOW - 12 * SECOND), completed(NOW - MINUTE), held=True)
-    assert (report.state, report.ok, report.detail) == ("running", True, "running for 12 s")
-    assert (report.last_run_ok, report.items, report.last_duration) == (True, 3, SECOND)
-
-
-def test_a_first_run_under_way_is_measured_from_its_own_start() -> None:
-    """The file may be older: the crontab came later."""
-    assert judge("sync-markets", running(NOW - MINUTE), held=True).ok
-    stuck = judge("sync-markets", running(NOW - 20 * MINUTE), held=True)
-    assert (stuck.state, stuck.ok) == ("late", False)
-
-
-def test_a_run_longer_than_its_interval_is_slow() -> None:
-    """Runs due meanwhile are skipped, and that is said; it is no fault yet."""
-    report = judge("sync-whales", running(NOW - 70 * SECOND), completed(NOW - 130 * SECOND), held=True)
-    assert (report.state, report.ok) == ("slow", True)
-    assert "runs due meanwhile are skipped" in report.detail
-
-
-def test_a_run_that_never_ends_is_late() -> None:
-    """A hanging run holds the lock, so that no other can succeed."""
-    report = judge("sync-whales", running(NOW - HOUR), completed(NOW - HOUR - MINUTE), held=True)
-    assert (report.state, report.ok, report.running_since) == ("late", False, NOW - HOUR)
-    assert "running for 1 h" in report.detail
-
-
-def test_a_run_that_took_longer_than_its_interval_is_told() -> None:
-    """After it has ended, too."""
-    report = judge("sync-whales", completed(NOW - 100 * SECOND, took=90 * SECOND))
-    assert (report.state, report.ok) == ("slow", True)
-    assert "took 1 min 30 s, longer than 1 min" in report.detail
+    assert (*verdict(report), report.running_since) == ("failing", False, NOW - SECOND)
 
 
 def test_a_running_row_without_a_lock_is_a_dead_run() -> None:
-    """The kernel gave the lock back when the process was killed; the row stayed open."""
+    """The kernel released the lock when the process was killed; the row stayed open. It continues a streak."""
     report = judge("sync-whales", running(NOW - 30 * SECOND), completed(NOW - 90 * SECOND))
-    assert (report.state, report.ok, report.failures, report.running_since) == ("died", False, 1, None)
+    assert (*verdict(report), report.failures, report.running_since) == ("died", False, 1, None)
     assert report.last_run_ok is False
+    expected = "the run that started 30 s ago was killed or the machine went down. The next run catches up."
+    assert report.detail == expected
+    report = judge("sync-whales", running(NOW - 30 * SECOND), failed(NOW - 90 * SECOND))
+    assert (report.state, report.failures, report.failing_since) == ("died", 2, NOW - 90 * SECOND)
+    assert "(failed 2 times in a row, since 2026-03-01 11:58 UTC)" in report.detail
 
 
-@pytest.mark.parametrize("ahead", [HOUR, 365 * DAY])
-def test_a_success_in_the_future_is_a_clock_fault(ahead: int) -> None:
-    """A clock that ran ahead must not hide lateness until it is reached again."""
-    report = judge("sync-whales", completed(NOW + ahead))
-    assert (report.state, report.ok) == (health.CLOCK_FAULT, False)
+# Runs under way, and long ones
+
+
+@pytest.mark.parametrize(
+    ("age", "since_success", "state", "ok", "detail"),
+    [
+        (12 * SECOND, MINUTE, "running", True, "running for 12 s"),
+        (70 * SECOND, 130 * SECOND, "slow", True,
+         "running for 1 min 10 s, longer than 1 min: runs due meanwhile are skipped"),
+        (HOUR, HOUR + MINUTE, "late", False, "running for 1 h; last success 1 h ago"),
+        (MINUTE, None, "running", True, "running for 1 min"),
+        (20 * MINUTE, None, "late", False, "running for 20 min; last success never"),
+    ],
+)  # fmt: skip
+def test_a_run_under_way(age: int, since_success: int | None, state: str, ok: bool, detail: str) -> None:
+    """It is healthy until the last success is too long ago; a first run is measured from its own start."""
+    success = [] if since_success is None else [completed(NOW - since_success)]
+    report = judge("sync-whales", running(NOW - age), *success, held=True)
+    assert (*verdict(report), report.detail, report.running_since) == (state, ok, detail, NOW - age)
+
+
+def test_a_run_that_took_longer_than_its_interval_was_slow() -> None:
+    """That is said after it has ended, too."""
+    report = judge("sync-whales", completed(NOW - 100 * SECOND, took=90 * SECOND))
+    assert verdict(report) == ("slow", True)
+    assert "took 1 min 30 s, longer than 1 min: runs due meanwhile were skipped" in report.detail
+
+
+# Clocks
+
+
+@pytest.mark.parametrize(
+    ("runs", "made_at"),
+    [
+        ([completed(NOW + HOUR)], LONG_AGO),
+        ([completed(NOW + 365 * DAY)], LONG_AGO),
+        ([failed(NOW - MINUTE), completed(NOW + DAY)], LONG_AGO),
+        ([], NOW + DAY),
+    ],
+    ids=["an hour", "a year", "a failure since", "the file itself"],
+)
+def test_a_record_in_the_future_is_a_clock_fault(runs: list[Row], made_at: int) -> None:
+    """A clock that was ahead must not hide lateness until that time comes."""
+    report = judge("sync-whales", *runs, made_at=made_at)
+    assert verdict(report) == ("clock fault", False)
     assert "the clock was changed" in report.detail
 
 
-def test_the_next_good_run_clears_a_clock_fault() -> None:
-    """The newest success counts, not the one with the latest date."""
+def test_the_next_success_clears_a_clock_fault() -> None:
+    """The newest success counts, not the one with the latest time; seconds are corrected all the time."""
     assert judge("sync-whales", completed(NOW - MINUTE), completed(NOW + DAY)).state == "good"
-
-
-def test_a_small_step_back_is_no_clock_fault() -> None:
-    """Clocks are corrected by seconds all the time."""
     assert judge("sync-whales", completed(NOW + 4 * SECOND)).state == "good"
-
-
-def test_a_failure_after_a_success_in_the_future_is_still_a_clock_fault() -> None:
-    """Nothing can be measured from a success that has not happened yet."""
-    assert judge("sync-whales", failed(NOW - MINUTE), completed(NOW + DAY)).state == health.CLOCK_FAULT
-
-
-def test_a_file_made_in_the_future_is_a_clock_fault() -> None:
-    """Otherwise a job that never runs would be well for as long as the clock was ahead."""
-    assert judge("cleanup", made_at=NOW + DAY).state == health.CLOCK_FAULT
 
 
 def test_a_clock_that_jumped_ahead_makes_late() -> None:
@@ -261,18 +251,13 @@ def test_a_run_never_took_less_than_nothing() -> None:
     assert judge("sync-whales", completed(NOW, took=-5 * SECOND)).last_duration == 0
 
 
-def test_cleanup_is_next_due_at_three_after_the_last_good_one() -> None:
-    """A failed one leaves it due."""
-    good = completed(MIDNIGHT - DAY + 3 * HOUR + 5 * MINUTE)
-    report = judge("cleanup", failed(MIDNIGHT + 3 * HOUR), good)
-    assert report.next_due_at == MIDNIGHT + 3 * HOUR
+# What is due, and the whole
 
 
-def test_one_fault_is_a_fault_of_the_whole() -> None:
-    """What --check goes by."""
-    good, bad = judge("sync-whales", completed(NOW - SECOND)), judge("cleanup")
-    assert overall_ok([good, good])
-    assert not overall_ok([good, bad])
+def test_cleanup_is_next_due_after_the_last_successful_one() -> None:
+    """A failed one does not count."""
+    success = completed(MIDNIGHT - DAY + 3 * HOUR + 5 * MINUTE)
+    assert judge("cleanup", failed(MIDNIGHT + 3 * HOUR), success).next_due_at == MIDNIGHT + 3 * HOUR
 
 
 @pytest.mark.parametrize(
@@ -286,17 +271,20 @@ def test_one_fault_is_a_fault_of_the_whole() -> None:
         (MIDNIGHT + 2 * HOUR, MIDNIGHT - 5 * DAY, True),
     ],
 )
-def test_cleanup_is_due_once_after_each_three_o_clock(now: int, last_started: int, due: bool) -> None:
-    """Whenever it was missed, it is made up for once."""
-    assert due is cleanup_due(now, last_started, LONG_AGO)
+def test_cleanup_is_due_once_a_day(now: int, last_started: int, due: bool) -> None:
+    """From 03:00 UTC on; a missed one is made up for once."""
+    assert cleanup_due(now, last_started, LONG_AGO) is due
 
 
-def test_a_new_file_is_cleaned_from_its_first_three_o_clock_on() -> None:
-    """The moment when it was made stands in for the last cleanup."""
+def test_a_first_cleanup_is_due_after_the_file_was_made() -> None:
+    """From the first 03:00 on; a cleanup in the future, by a clock that was ahead, does not postpone the next."""
     assert not cleanup_due(MIDNIGHT + 2 * HOUR, None, MIDNIGHT + HOUR)
     assert cleanup_due(MIDNIGHT + 3 * HOUR, None, MIDNIGHT + HOUR)
-
-
-def test_a_cleanup_dated_in_the_future_does_not_put_the_next_off() -> None:
-    """A clock ran ahead by a year when it was done."""
     assert cleanup_due(NOW, NOW + 365 * DAY, LONG_AGO)
+
+
+def test_one_fault_fails_the_check() -> None:
+    """As --check reports it."""
+    good, bad = judge("sync-whales", completed(NOW - SECOND)), judge("cleanup")
+    assert overall_ok([good, good])
+    assert not overall_ok([good, bad])

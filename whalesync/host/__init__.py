@@ -1,1 +1,1 @@
-"""Living on a host: the crontab, the check-up, the copy, and the dead-man's switch."""
+"""What runs on the host: the crontab, the check-up, backups, and pings to a monitor."""

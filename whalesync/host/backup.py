@@ -1,9 +1,9 @@
 """A consistent copy of the database while jobs run.
 
 SQLite's backup interface inside one read transaction: the copy shows one moment, nothing makes it start over,
-and no writer waits (a reader never blocks one in WAL mode; only checkpoints do, so the WAL grows meanwhile).
-110 MB take 0.4 s, a writer beside it waited 0.2 ms at most. ``VACUUM INTO`` is as fast and as polite, but a
-signal would wait for its end, and its copy has left WAL mode.
+and no writer waits (a reader never blocks one in WAL mode; only checkpoints wait, so the WAL grows meanwhile).
+110 MB take 0.4 s; a writer at the same time waited 0.2 ms at most. ``VACUUM INTO`` is as fast and blocks no writer
+either, but a signal would wait for its end, and its copy is not in WAL mode.
 """
 
 from __future__ import annotations
@@ -12,40 +12,47 @@ import errno
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from whalesync.errors import StoreError
-from whalesync.store.database import Database
+from whalesync.store.database import Database, beside
 
-PAGES_AT_A_TIME = 4_096  # 16 MB: a signal is heeded within some 10 ms
-BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file in use
+PAGES_AT_A_TIME = 4_096  # 16 MB: a signal is handled within some 10 ms
 
 
 @dataclass(frozen=True)
 class BackupResult:
-    """What was made: the file, its size in bytes, and whether it took the place of another."""
+    """What was made: the file, and its size in bytes."""
 
     path: Path
     size: int
-    replaced: bool
 
 
-def backup(db: Database, target: Path, *, force: bool, now: int) -> BackupResult:
+def backup(
+    db: Database,
+    target: Path,
+    *,
+    force: bool,
+    now: int,
+    pages: int = PAGES_AT_A_TIME,
+    on_pages: Callable[[], object] = lambda: None,
+) -> BackupResult:
     """Copy the database to ``target``, whole or not at all, and remember ``now`` (ms) as ``backup_at``.
 
     Without ``force`` no existing file is replaced, not even one that appears while the copy is being made.
+    ``on_pages`` is called after each ``pages`` pages.
 
     Raises:
         StoreError: it could not be done; nothing was left behind, unless the text says otherwise.
     """
     target = target.absolute()
     with _translated(target):
-        replaced = _refuse_or_replace(db, target, force)
+        _check_target(db, target, force)
         with _temporary(target) as copy:
-            _copy_pages(db, copy)
+            _copy_pages(db, copy, pages, on_pages)
             _check_copy(copy)
             with suppress(PermissionError):  # a file system without modes, such as a USB stick's
                 copy.chmod(db.path.stat().st_mode & 0o777)
@@ -54,31 +61,28 @@ def backup(db: Database, target: Path, *, force: bool, now: int) -> BackupResult
             _put_in_place(copy, target, force)
         _sync(target.parent)
     _remember(db, target, now)
-    return BackupResult(target, size, replaced)
+    return BackupResult(target, size)
 
 
-def _refuse_or_replace(db: Database, target: Path, force: bool) -> bool:
-    """Whether the copy takes the place of a file; what cannot be is refused before the long work."""
+def _check_target(db: Database, target: Path, force: bool) -> None:
+    """Refuse, before the long work, what cannot be done."""
     if not target.parent.is_dir():
         raise StoreError(f"there is no folder {target.parent}: make it, or choose another place for the copy")
     if target.is_dir():
-        raise StoreError(f"{target} is a folder: name the file that the copy should be")
+        raise StoreError(f"{target} is a folder: give a file name for the copy")
     if target.exists() and not target.is_file():
-        raise StoreError(f"{target} is no regular file: choose another place for the copy")
+        raise StoreError(f"{target} is not a regular file: choose another place for the copy")
     itself = db.path.resolve()
-    forbidden = (itself, *(itself.with_name(itself.name + end) for end in BESIDE))
-    if target.resolve() in forbidden or (target.exists() and target.samefile(itself)):
+    if target.resolve() in (itself, *beside(itself)) or (target.exists() and target.samefile(itself)):
         raise StoreError(f"{target} is the database itself: choose another place for the copy")
-    for beside in (target.with_name(target.name + end) for end in BESIDE):
-        if beside.exists():
+    for companion in beside(target):
+        if companion.exists():
             # SQLite would play the journal of the old file into the new one.
             raise StoreError(
-                f"{beside} says that {target} is a database in use: choose another place for the copy"
+                f"{companion} shows that {target} is a database in use: choose another place for the copy"
             )
-    exists = os.path.lexists(target)
-    if exists and not force:
+    if os.path.lexists(target) and not force:
         raise _exists(target)
-    return exists
 
 
 @contextmanager
@@ -92,27 +96,25 @@ def _temporary(target: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _copy_pages(db: Database, copy: Path) -> None:
+def _copy_pages(db: Database, copy: Path, pages: int, on_pages: Callable[[], object]) -> None:
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        # If this fails the copy is thrown away, so it needs no journal; and _sync() makes it durable at the end.
+        # If this fails the copy is deleted, so it needs no journal; and _sync() makes it durable at the end.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         with db.read():
             db.fact("made_at")  # the first query fixes the moment
-            db.connection.backup(connection, pages=PAGES_AT_A_TIME, progress=_heed_signals)
-
-
-def _heed_signals(_status: int, _remaining: int, _total: int) -> None:
-    """Python runs signal handlers between its own instructions: without any, SIGTERM would wait for the end."""
+            # Python runs signal handlers between its own instructions: without a call of progress(), SIGTERM would
+            # wait for the end.
+            db.connection.backup(connection, pages=pages, progress=lambda *_: on_pages())
 
 
 def _check_copy(copy: Path) -> None:
-    # Immutable: SQLite then makes no WAL beside the copy, which nobody else knows of yet.
+    # Immutable: SQLite then makes no WAL beside the copy, which nobody else uses yet.
     with closing(sqlite3.connect(f"{copy.as_uri()}?immutable=1", uri=True)) as connection:
         faults = connection.execute("PRAGMA quick_check(1)").fetchall()
     if faults != [("ok",)]:
         raise StoreError(
-            f"the copy is damaged, so the database probably is ({faults[0][0]}), and the copy was thrown away: "
+            f"the copy is damaged ({faults[0][0]}), so the database probably is, too; the copy was deleted: "
             "see 'whalesync doctor'"
         )
 
@@ -130,7 +132,7 @@ def _put_in_place(copy: Path, target: Path, force: bool) -> None:
             raise
         raise StoreError(
             f"the file system of {target.parent} cannot put a file in place without the risk of replacing "
-            "another: use --force if you are sure of the name"
+            "another: use --force if the name is right"
         ) from exc
 
 
@@ -145,11 +147,11 @@ def _sync(path: Path) -> None:
 
 def _remember(db: Database, target: Path, now: int) -> None:
     try:
-        db.execute("PRAGMA query_only = OFF")  # open_existing() opens for looking, and this is more
+        db.execute("PRAGMA query_only = OFF")  # open_existing() opens it for reading
         with db.write():
             db.remember("backup_at", now)
     except StoreError as exc:
-        raise StoreError(f"{target} is a sound copy, but its time could not be noted: {exc}") from exc
+        raise StoreError(f"{target} is a complete copy, but its time could not be recorded: {exc}") from exc
 
 
 @contextmanager
@@ -164,13 +166,13 @@ def _translated(target: Path) -> Iterator[None]:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(target) from exc
         raise StoreError(
-            f"cannot make the copy {target} ({exc.strerror}): see the rights of its folder"
+            f"cannot make the copy {target} ({exc.strerror}): check the permissions of its folder"
         ) from exc
 
 
 def _exists(target: Path) -> StoreError:
-    return StoreError(f"{target} exists already and was not touched: choose another name, or use --force")
+    return StoreError(f"{target} already exists and was not touched: choose another name, or use --force")
 
 
 def _no_room(target: Path) -> StoreError:
-    return StoreError(f"no room for the copy in {target.parent}: free some disk space")
+    return StoreError(f"no space left for the copy in {target.parent}: free some disk space")

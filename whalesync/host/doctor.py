@@ -1,6 +1,6 @@
-"""The check-up: one line for each thing that must be right on this host, good or what to do.
+"""The check-up: one line for each thing that must be right on this host, good or with what to do.
 
-It looks and touches nothing, and no line ever holds the key.
+It changes nothing, and no line ever contains a secret.
 """
 
 from __future__ import annotations
@@ -12,265 +12,305 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
-from whalesync.errors import KeyRefused, RateLimited, SettingsError, StoreError, WhalesyncError
+from whalesync.errors import (
+    AuthenticationError,
+    OutOfTime,
+    RateLimited,
+    SettingsError,
+    StoreError,
+    Unreachable,
+    WhalesyncError,
+)
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
-from whalesync.host.ping import hide
-from whalesync.settings import Settings, check_url, default_env_file
-from whalesync.store.database import RESTORE, SCHEMA_VERSION, open_existing
-from whalesync.store.log import runs_of
+from whalesync.host.ping import check_address
+from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
+from whalesync.redact import redact, secrets_of
+from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, default_env_file
+from whalesync.store import whales
+from whalesync.store.database import RESTORE, SCHEMA_VERSION, Database, beside, open_existing
+from whalesync.store.sync_log import runs_of
+from whalesync.text import size
 
+PROBE_SECONDS = 15.0
 CLOCK_WARNS_SECONDS = 5
 CLOCK_FAILS_SECONDS = 60
 MAX_WAL_BYTES = 256 * 2**20  # every job empties it, so this much is hours of a reader that never lets go
 MIN_FREE_BYTES = 100 * 2**20
 REGULAR_RUNS = 5  # so many runs of sync-whales within ...
-REGULAR_MS = 10 * 60_000  # ... this time are not somebody trying it out by hand
-LATELY_MS = 3 * 60_000  # ... the newest of them no older, and the oldest this much older than it
+REGULAR_MS = 10 * MINUTE  # ... this time are not somebody trying it out by hand
+LATELY_MS = 3 * MINUTE  # ... the newest of them no older, and the oldest this much older than it
+
+Answer = TypeVar("Answer")
+Probe = Callable[[Exchange, Settings], int | None]
+_Result = tuple[bool, str]  # of a finding
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, whether it is right, and what is good or what to do, in one line."""
+    """What was checked, whether it is right, and in one line how it is or what to do."""
 
     name: str
     ok: bool
     text: str
 
 
+def probe(exchange: Exchange, settings: Settings) -> int | None:
+    """Make one request that needs all that the jobs need; returns the exchange's clock (ms), None without one.
+
+    Raises:
+        WhalesyncError: why the jobs would fail.
+    """
+    until = time.monotonic() + PROBE_SECONDS
+    with TemporaryDirectory() as folder:
+        if not os.path.isdir(settings.db.parent):  # noqa: PTH112  (Path.is_dir() raises in a folder that is closed)
+            # Before the first job nobody shares the rate, and there is no folder to keep it in.
+            settings = replace(settings, db=Path(folder) / settings.db.name)
+        with exchange.connect(
+            settings, first_backoff=0.25, until=until, log_step=lambda _: None
+        ) as connection:
+            try:
+                connection.check()
+            except OutOfTime as exc:
+                why = f"no response within {PROBE_SECONDS:.0f} s, or the running jobs use the whole request rate"
+                raise Unreachable(f"{exchange.title}: {why}") from exc
+            return connection.exchange_time()
+
+
 def examine(
     settings: Settings,
     *,
     now: int,
-    probe: Callable[[], float | None],
-    crontab_text: Callable[[], str | None],
-    program: Sequence[str],
+    probe: Probe = probe,
+    crontab_text: Callable[[], str | None] = crontab.installed_text,
+    program: Sequence[str] | None = None,
 ) -> list[Finding]:
-    """All findings, in the order in which things are set up.
+    """Return all findings, in the order in which things are set up.
 
     Args:
         settings: what this host is set to.
-        now: this host's clock, ms.
-        probe: makes one request with the key; returns the answer's ``Date`` in Unix seconds, None without one.
-        crontab_text: this user's crontab, None if there is none (see ``crontab.installed_text``).
-        program: how this program is started (see ``crontab.this_program``).
+        now: this host's clock (ms).
+        probe: asks an exchange; see ``probe``.
+        crontab_text: returns this user's crontab, None if there is none.
+        program: how this program is started; None: as it is now.
     """
+    path = settings.db
     findings = [
-        *_exchange(settings, now, probe),
-        _env_file(settings),
-        _database(settings.db),
-        _rights(settings.db),
-        _wal(settings.db),
-        _disk(settings.db),
-        _sqlite(sqlite3.sqlite_version_info),
-        _cron(settings, crontab_text(), program, started_anyway=_started_regularly(settings.db, now)),
-        _pings(settings.ping_url),
+        *(finding for each in _exchanges_in_use(path) for finding in _exchange(each, settings, now, probe)),
+        Finding("env file", *_env_file(settings)),
+        Finding("database", *_database(path)),
+        Finding("permissions", *_permissions(path)),
+        Finding("wal", *_wal(path)),
+        Finding("disk", *_disk(path)),
+        Finding("sqlite", *_sqlite(sqlite3.sqlite_version_info)),
+        Finding("cron", *_cron(settings, crontab_text() or "", program, now)),
+        Finding("pings", *_pings(settings.get(PING_URL))),
     ]
-    secrets = {settings.api_key or "", settings.ping_url or ""}
-    return [replace(finding, text=_one_line(hide(finding.text, secrets))) for finding in findings]
+    secrets = secrets_of(settings)
+    return [replace(finding, text=_one_line(redact(finding.text, secrets))) for finding in findings]
 
 
-def _exchange(settings: Settings, now: int, probe: Callable[[], float | None]) -> Iterator[Finding]:
-    """Key, address and clock: one request tells of all three."""
-    not_compared = Finding("clock", False, "not compared: the exchange was not reached")
-    try:
-        settings.checked_key()
-    except SettingsError as exc:
-        yield Finding("key", False, str(exc))
-        yield Finding("address", False, "not asked: there is no key to ask with")
-        yield not_compared
-        return
+def _exchanges_in_use(path: Path) -> list[Exchange]:
+    """Return the default exchange, and those with wallets on the watch list."""
+    watched = _ask(path, lambda db: [whale.platform for whale in whales.tracked(db)], list[str]())
+    return [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *watched)]
+
+
+def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) -> list[Finding]:
+    """Check key, if the exchange has one, address and clock: one request tells of all three."""
+    title, has_key = exchange.title, any(setting.secret for setting in exchange.settings)
+    key, address = (True, f"{title}: set; not tried"), (True, f"{title} answers")
+    clock = (False, f"not compared: {title} was not reached")
     began = time.monotonic()
     try:
-        url = settings.checked_api_url()
-        date = probe()
-    except KeyRefused as exc:
-        yield Finding("key", False, f"{exc}: copy it anew from the exchange into the env file")
-        yield Finding("address", True, f"{settings.api_url} answers")
-        yield replace(not_compared, text="not compared: the exchange refused the key")
+        exchange.check_settings(settings)
+        date = probe(exchange, settings)
+    except SettingsError as exc:
+        wrong = next((each for each in exchange.settings if str(exc).startswith(each.name)), None)
+        if wrong is not None and wrong.secret:
+            key, address = (False, str(exc)), (False, f"{title}: not tried without a key")
+        else:
+            address = (False, str(exc))
+    except AuthenticationError as exc:
+        key, clock = (False, str(exc)), (False, f"not compared: {title} rejected the key")
     except RateLimited:
-        yield Finding("key", True, "set; not tried, since the exchange is busy with the jobs' requests")
-        yield Finding(
-            "address", True, f"{settings.api_url} answers, but asks for patience: try again in a minute"
-        )
-        yield Finding("clock", True, "not compared: the exchange is busy")
+        address = (True, f"{title} answers, but is rate limited: try again in a minute")
+        clock = (True, f"not compared: {title} is rate limited")
     except WhalesyncError as exc:
-        yield Finding("key", True, "set; not tried")
-        yield Finding("address", False, str(exc))
-        yield not_compared
+        address = (False, str(exc))
     else:
-        yield Finding("key", True, "set, and the exchange accepts it")
-        yield Finding("address", True, f"{url} answers")
-        yield _clock(now / 1000, date, time.monotonic() - began)
+        key = (True, f"{title} accepts it")
+        clock = _clock(title, now, date, round((time.monotonic() - began) * SECOND))
+    findings = [Finding("key", *key), Finding("address", *address), Finding("clock", *clock)]
+    return findings if has_key else findings[1:]
 
 
-def _clock(asked_at: float, date: float | None, took: float) -> Finding:
+def _clock(title: str, asked_at: int, date: int | None, took: int) -> _Result:
+    """Compare the clocks (ms)."""
     if date is None:
-        return Finding("clock", True, "not compared: the exchange names no time")
-    # The date is cut to the second, and was taken at some moment of the ``took`` seconds of the request.
-    ahead, behind = asked_at - (date + 1), date - (asked_at + took)
-    off = max(ahead, behind)
+        return True, f"not compared: {title} sends no time"
+    # The date is cut to the second, and was taken at some moment of the ``took`` ms of the request.
+    ahead, behind = asked_at - (date + SECOND), date - (asked_at + took)
+    off = max(ahead, behind) / SECOND
     if off <= CLOCK_WARNS_SECONDS:
-        return Finding("clock", True, f"within {CLOCK_WARNS_SECONDS} s of the exchange's")
-    text = (
-        f"{off:.0f} s {'ahead of' if ahead > 0 else 'behind'} the exchange's: keep it by NTP ('timedatectl')"
-    )
-    return Finding("clock", off <= CLOCK_FAILS_SECONDS, text)
+        return True, f"within {CLOCK_WARNS_SECONDS} s of {title}'s"
+    how = "ahead of" if ahead > 0 else "behind"
+    return off <= CLOCK_FAILS_SECONDS, f"{off:.0f} s {how} {title}'s: synchronize it by NTP ('timedatectl')"
 
 
-def _env_file(settings: Settings) -> Finding:
-    path = settings.env_file
-    if path is None and settings.api_key:
-        usual = default_env_file()
-        return Finding(
-            "env file", True, f"none: the key is in the environment, which cron lacks; for cron: {usual}"
-        )
+def _env_file(settings: Settings) -> _Result:
+    path, usual = settings.env_file, default_env_file()
+    if path is None and secrets_of(settings):
+        return True, f"none: the key is in the environment, which cron does not have; for cron: {usual}"
     if path is None:
-        return Finding("env file", False, f"none: make {default_env_file()}, mode 600, with the key in it")
+        return False, f"none: make {usual}, mode 600, with the key in it"
     try:
         status = path.stat()
     except OSError as exc:
-        return Finding("env file", False, f"{path} cannot be read ({exc.strerror})")
+        return False, f"{path} cannot be read ({exc.strerror})"
     if status.st_mode & 0o077:
-        return Finding("env file", False, f"others than its owner may use {path}: chmod 600 '{path}'")
+        return False, f"other users may use {path}: chmod 600 '{path}'"
     if status.st_uid not in (0, os.geteuid()):
-        return Finding("env file", False, f"{path} belongs to another user, who can change the key: chown it")
-    return Finding("env file", True, f"{path} is for its owner alone")
+        return False, f"{path} belongs to another user, who can change the key: chown it"
+    return True, f"only its owner may use {path}"
 
 
-def _database(path: Path) -> Finding:
+def _database(path: Path) -> _Result:
     try:
         with open_existing(path) as db:
             fault = db.value("PRAGMA quick_check(1)")
             orphan = db.one("PRAGMA foreign_key_check")
     except StoreError as exc:
-        return Finding("database", False, str(exc))
+        return False, str(exc)
     if fault != "ok":
-        return Finding("database", False, f"{path} is damaged ({fault}): {RESTORE}")
+        return False, f"{path} is damaged ({fault}): {RESTORE}"
     if orphan is not None:
-        return Finding(
-            "database", False, f"{path}: a row of {orphan[0]} points to none in {orphan[2]}: {RESTORE}"
-        )
-    return Finding("database", True, f"{path} is sound (schema {SCHEMA_VERSION}, {_megabytes(path)})")
+        return False, f"{path}: a row of {orphan[0]} refers to a missing row of {orphan[2]}: {RESTORE}"
+    return True, f"{path} is intact (schema {SCHEMA_VERSION}, {size(path.stat().st_size)})"
 
 
-def _rights(path: Path) -> Finding:
-    """The file, what stands beside it, and the folder; a job run once as root leaves files others cannot write."""
+def _permissions(path: Path) -> _Result:
+    """Check the file, what is kept beside it, and the folder; a job run as root leaves files others cannot write."""
     folder = _existing(path.parent)
-    beside = [file for file in _beside(path) if not os.access(file, os.R_OK | os.W_OK)]
+    closed = [file for file in _kept_beside(path) if not os.access(file, os.R_OK | os.W_OK)]
     if not os.access(folder, os.W_OK | os.X_OK):
-        beside.insert(0, folder)
-    if beside:
-        return Finding(
-            "rights", False, f"this user cannot write {', '.join(map(str, beside))}: chown what is not yours"
-        )
-    return Finding("rights", True, "the database and its folder can be written")
+        closed.insert(0, folder)
+    if closed:
+        return False, f"this user cannot write {', '.join(map(str, closed))}: chown what is not yours"
+    if folder != path.parent:
+        return True, f"the first job will make {path.parent}"
+    return True, "this user can write the database and its folder"
 
 
-def _wal(path: Path) -> Finding:
+def _wal(path: Path) -> _Result:
     wal = path.with_name(path.name + "-wal")
-    size = wal.stat().st_size if os.path.exists(wal) else 0  # noqa: PTH110  (see _existing)
-    if size > MAX_WAL_BYTES:
-        text = (
-            f"{wal} has grown to {_megabytes(wal)}: a program keeps reading; find it with 'fuser' and end it"
+    length = wal.stat().st_size if os.path.exists(wal) else 0  # noqa: PTH110  (see _existing)
+    if length > MAX_WAL_BYTES:
+        return (
+            False,
+            f"{wal} has grown to {size(length)}: a program keeps reading; find it with 'fuser' and end it",
         )
-        return Finding("wal", False, text)
-    return Finding("wal", True, "small: checkpoints get through")
+    return True, "small: checkpoints succeed"
 
 
-def _disk(path: Path) -> Finding:
+def _disk(path: Path) -> _Result:
     free = shutil.disk_usage(_existing(path.parent)).free
-    text = f"{free / 2**20:.0f} MB free where the database is"
     if free < MIN_FREE_BYTES:
-        return Finding("disk", False, f"only {text}: make room")
-    return Finding("disk", True, text)
+        return False, f"only {size(free)} free where the database is: free some space"
+    return True, f"{size(free)} free where the database is"
 
 
-def _sqlite(version: tuple[int, ...]) -> Finding:
-    """Names the versions of sqlite.org/wal.html#walresetbug; 3.44 and 3.50 got the mending too."""
-    mended = (version[:2] == (3, 50) and version >= (3, 50, 7)) or (
-        version[:2] == (3, 44) and version >= (3, 44, 6)
-    )
+def _sqlite(version: tuple[int, ...]) -> _Result:
+    """Name the version, and the fault of sqlite.org/wal.html#walresetbug; 3.44 and 3.50 were fixed too."""
+    fixed = (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     text = ".".join(map(str, version))
-    if (3, 7, 0) <= version <= (3, 51, 2) and not mended:
+    if (3, 7, 0) <= version <= (3, 51, 2) and not fixed:
         text += (
-            " can, very rarely, damage a file that two programs write and checkpoint at once; whalesync's checkpoints "
-            "happen under one lock, which rules it out: let no other program write to the file"
+            " can, very rarely, damage a file that two programs write and checkpoint at the same time; whalesync's own "
+            "checkpoints are made under one lock, which excludes it: let no other program write to the file"
         )
-    return Finding("sqlite", True, text)
+    return True, text
 
 
-def _cron(settings: Settings, text: str | None, program: Sequence[str], *, started_anyway: bool) -> Finding:
-    lines = crontab.find_lines(text or "")
-    if not lines and started_anyway:
-        return Finding(
-            "cron", True, "no lines in this user's crontab, but the jobs run: something else starts them"
-        )
+def _cron(settings: Settings, text: str, program: Sequence[str] | None, now: int) -> _Result:
+    lines, commented_out = crontab.find_lines(text), crontab.find_lines(text, commented_out=True)
+    missing = [job.command for job in JOBS if job.command not in lines]
+    if not lines and _ask(settings.db, lambda db: _runs_regularly(db, now), False):
+        return True, "no lines in this user's crontab, but the jobs run: something else starts them"
+    if inactive := [command for command in missing if command in commented_out]:
+        return False, f"commented out in this user's crontab: {', '.join(inactive)}; remove the '#'"
     if not lines:
         how = "append them with '(crontab -l; whalesync crontab) | crontab -', or set up systemd timers (README)"
-        return Finding("cron", False, f"this user's crontab does not start the jobs: {how}")
-    missing = [command for command in crontab.COMMANDS if command not in lines]
+        return False, f"this user's crontab does not start the jobs: {how}"
     if missing:
-        return Finding("cron", False, f"no line for {', '.join(missing)}: take it from 'whalesync crontab'")
+        return False, f"no line for {', '.join(missing)}: copy it from 'whalesync crontab'"
+    try:
+        for fault in _line_faults(settings, lines, program or crontab.this_program()):
+            return False, fault
+    except SettingsError as exc:
+        return False, str(exc)
+    return True, "all jobs are in this user's crontab and start this program"
+
+
+def _line_faults(settings: Settings, lines: dict[str, str], program: Sequence[str]) -> Iterator[str]:
     for command, line in lines.items():
         if not crontab.starts(line, program):
-            fault = f"the line for {command} starts another program than this one"
-            return Finding("cron", False, f"{fault}: compare it with 'whalesync crontab'")
-        for name, here in (("WHALESYNC_DB", settings.db), ("WHALESYNC_ENV_FILE", settings.env_file)):
+            yield f"the line for {command} starts another program: compare it with 'whalesync crontab'"
+        for name, here in ((DB.name, settings.db), (ENV_FILE.name, settings.env_file)):
             there = crontab.setting(line, name)
             if there is not None and there != str(here):
-                fault = (
-                    f"the line for {command} sets {name} to {there}, this check-up looked at {here or 'none'}"
-                )
-                return Finding("cron", False, f"{fault}: run it with the same {name}, or mend the line")
-    return Finding("cron", True, "all four jobs are in this user's crontab and start this program")
+                difference = f"sets {name} to {there}, but this check-up uses {here or 'none'}"
+                yield f"the line for {command} {difference}: run it with the same {name}, or correct the line"
 
 
-def _started_regularly(path: Path, now: int) -> bool:
-    try:
-        with open_existing(path) as db:
-            runs = runs_of(db, "whales", REGULAR_RUNS)
-    except StoreError:
-        return False
+def _runs_regularly(db: Database, now: int) -> bool:
+    """Return whether runs are spread out and recent: somebody who tries things by hand starts a few in a row."""
+    runs = runs_of(db, SYNC_WHALES.type, REGULAR_RUNS)
     if len(runs) < REGULAR_RUNS:
         return False
     newest, oldest = runs[0]["started_at"], runs[-1]["started_at"]
-    # Spread out and lately: somebody who tries things by hand starts a few in a row.
     return bool(now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS)
 
 
-def _pings(url: str | None) -> Finding:
-    if url is None:
-        return Finding(
-            "pings", True, "off; with WHALESYNC_PING_URL a monitor would speak up when the jobs fall silent"
-        )
+def _pings(url: str | None) -> _Result:
+    if not url:
+        return True, f"off; with {PING_URL.name} set, a monitor raises the alarm when the jobs stop"
     try:
-        check_url(url, "WHALESYNC_PING_URL")
+        check_address(url)
     except SettingsError as exc:
-        return Finding("pings", False, str(exc))
-    return Finding("pings", True, "on: each run is told to the monitor")
+        return False, str(exc)
+    return True, "on: the monitor is pinged by every run"
+
+
+def _ask(path: Path, question: Callable[[Database], Answer], otherwise: Answer) -> Answer:
+    """Return what the database answers; ``otherwise`` if it cannot be read, which has a finding of its own."""
+    try:
+        with open_existing(path) as db:
+            return question(db)
+    except StoreError:
+        return otherwise
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
+    """Return the folder, or the nearest one above it that exists."""
     # Path.exists() would raise where a folder above may not be entered.
     return next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
 
 
-def _beside(path: Path) -> Iterator[Path]:
-    """The database and what belongs to it: WAL, shared memory, lock files."""
+def _kept_beside(path: Path) -> Iterator[Path]:
+    """Yield the database and what belongs to it: WAL, shared memory, lock files, request rates."""
     if not os.access(path.parent, os.R_OK | os.X_OK):
         return
+    own = {path, *beside(path)}
     for file in sorted(path.parent.iterdir()):
-        rest = file.name.removeprefix(path.name)
-        if rest in ("", "-wal", "-shm") or (rest != file.name and rest.endswith(".lock")):
+        if file in own or (file.name.startswith(f"{path.name}.") and file.suffix in (".lock", ".rate")):
             yield file
 
 
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 2**20:.1f} MB"
-
-
 def _one_line(text: str) -> str:
-    """Without line breaks or escapes: parts of it come from outside."""
-    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    """Remove line breaks and escapes: parts of the text come from outside."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The dead-man's switch: a monitor that is told of every run, and that speaks up when it hears nothing.
+"""The dead-man's switch: a monitor that is pinged by every run, and that raises the alarm when pings stop.
 
 The addresses are those of healthchecks (https://healthchecks.io/docs/http_api/): ``<url>/<command>/start``,
 then ``<url>/<command>`` or ``<url>/<command>/fail``, both with the ``rid`` of the run, so that the monitor
@@ -10,70 +10,93 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from urllib.parse import quote
 
 from whalesync import __version__
-from whalesync.settings import check_url
+from whalesync.errors import SettingsError
+from whalesync.redact import redact
+from whalesync.settings import PING_URL, check_url
 
 CONNECT_SECONDS = 2.0  # for each step on the socket; only the deadline bounds their sum
 DEADLINE_SECONDS = 5.0
 MAX_BODY_BYTES = 1_000
-SHORTEST_SECRET = 8  # anything shorter stands in other words too
+
+
+def check_address(url: str) -> str:
+    """Return the monitor's base address without a trailing slash.
+
+    Raises:
+        SettingsError: it cannot be used; the text does not contain it, since it may be a secret.
+    """
+    try:
+        check_url(url)
+    except ValueError as exc:
+        raise SettingsError(f"{PING_URL.name} {exc}") from exc
+    return url.rstrip("/")
 
 
 class Pinger:
-    """Tells the monitor at ``base_url`` of one run; without an address it does nothing and loads nothing.
+    """Pings the monitor at ``base_url`` for one run of ``command``; without an address it does and loads nothing.
 
     Nothing that happens here fails the job, and all it can cost is ``deadline`` seconds at the end of it.
-    Pings leave in a thread, because neither a name look-up nor an answer that drips obeys a socket's timeout.
+    Pings are sent in a thread, because neither a name look-up nor a response that drips obeys a socket's timeout.
 
     Args:
-        base_url: the monitor's address; None turns all of this off.
-        secrets: what is blotted out of every body.
-        say: told in one line what became of each ping; never the address, which may be a secret.
+        base_url: the monitor's address; None turns pings off.
+        secrets: what is redacted in every body.
+        log_step: called with one line for each ping; never with the address, nor with anything that the monitor sends.
         deadline: seconds for one ping in all.
     """
 
     def __init__(
         self,
         base_url: str | None,
+        command: str,
         *,
         secrets: Collection[str] = (),
-        say: Callable[[str], None] = lambda _: None,
+        log_step: Callable[[str], None] = lambda _: None,
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        self._base_url = (base_url or "").rstrip("/")
+        self._command = command
         self._secrets = secrets
-        self._say = say
+        self._log_step = log_step
         self._deadline = deadline
         self._under_way: _Ping | None = None
+        self._base_url = self._run_id = ""
+        if base_url:
+            from uuid import uuid4
 
-    def start(self, command: str, rid: str) -> None:
-        """The run ``rid`` has begun. Returns at once: the job does not wait for the monitor."""
-        self._send(f"{command}/start", "", rid)
+            self._run_id = str(uuid4())
+            try:
+                self._base_url = check_address(base_url)
+            except SettingsError as exc:
+                log_step(f"no pings are sent: {exc}")
 
-    def success(self, command: str, body: str, rid: str) -> None:
-        """The run ended well."""
-        self._send(command, body, rid)
+    def start(self) -> None:
+        """Say that the run has begun. Returns at once: the job does not wait for the monitor."""
+        self._send(f"{self._command}/start", "")
+
+    def success(self, body: str) -> None:
+        """Say that the run was successful."""
+        self._send(self._command, body)
         self._finish()
 
-    def fail(self, command: str, body: str, rid: str) -> None:
-        """The run failed."""
-        self._send(f"{command}/fail", body, rid)
+    def fail(self, body: str) -> None:
+        """Say that the run failed."""
+        self._send(f"{self._command}/fail", body)
         self._finish()
 
-    def _send(self, path: str, body: str, rid: str) -> None:
-        if self._base_url:
-            self._finish()  # a start that arrives after its end would leave the monitor waiting for another end
-            url = f"{self._base_url}/{path}?rid={quote(rid)}"
-            # Blotted out before it is cut: half a key is a secret too.
-            text = hide(body, self._secrets).encode("utf-8", "replace")[:MAX_BODY_BYTES]
-            self._under_way = _Ping(path, url, text, self._deadline)
+    def _send(self, path: str, body: str) -> None:
+        if not self._base_url:
+            return
+        self._finish()  # a start that arrives after its end would leave the monitor waiting for another end
+        url = f"{self._base_url}/{path}?rid={self._run_id}"
+        # Redacted before it is cut: half a key is a secret too.
+        text = redact(body, self._secrets).encode("utf-8", "replace")[:MAX_BODY_BYTES]
+        self._under_way = _Ping(path, url, text, self._deadline)
 
     def _finish(self) -> None:
         if self._under_way is not None:
-            outcome = hide(self._under_way.wait(), {self._base_url, *self._secrets})
-            self._say(f"ping {self._under_way.path}: {outcome}")
+            self._log_step(f"ping {self._under_way.path}: {self._under_way.wait()}")
             self._under_way = None
 
 
@@ -93,10 +116,10 @@ class _Ping:
             self._outcome = f"failed ({exc})"
 
     def wait(self) -> str:
-        """What became of it, after ``deadline`` seconds from its beginning at the latest."""
+        """Return what became of it, at the latest ``deadline`` seconds after its beginning."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, self._end - time.monotonic()))
-        return self._outcome or f"failed (no answer within {self._deadline:g} s)"
+        return self._outcome or f"failed (no response within {self._deadline:g} s)"
 
     def _request(self, url: str, body: bytes) -> None:
         # urllib, because it loads in 57 ms where httpx takes 186 (of which the jobs that ask the exchange have paid
@@ -105,15 +128,19 @@ class _Ping:
 
         headers = {"User-Agent": f"whalesync/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
         try:
-            check_url(url.partition("?")[0], "WHALESYNC_PING_URL")  # urlopen would read file: addresses too
-            with urlopen(Request(url, data=body, headers=headers), timeout=CONNECT_SECONDS):  # noqa: S310
+            with urlopen(Request(url, data=body, headers=headers), timeout=CONNECT_SECONDS):  # noqa: S310  (checked)
                 self._outcome = "done"
         except Exception as exc:  # noqa: BLE001  (whatever it is: a thread's traceback would be mailed by cron)
-            self._outcome = f"failed ({exc})"
+            self._outcome = f"failed ({_cause(exc)})"
 
 
-def hide(text: str, secrets: Collection[str]) -> str:
-    """``text`` with every secret replaced by asterisks; the longest first, since one may be a part of another."""
-    for secret in sorted((each for each in secrets if len(each) >= SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+def _cause(exc: Exception) -> str:
+    """Return why a ping failed, without the exception's text: a monitor may repeat the address there, or redirect."""
+    from urllib.error import HTTPError
+
+    if isinstance(exc, HTTPError):
+        return f"HTTP {exc.code}"
+    reason = getattr(exc, "reason", exc)  # of a URLError: what made it fail, which may be a text
+    if isinstance(reason, OSError) and reason.errno:
+        return reason.strerror or type(reason).__name__
+    return type(reason if isinstance(reason, Exception) else exc).__name__

@@ -1,1 +1,1 @@
-"""What happens, in order: the four jobs, and what they share."""
+"""The jobs: their table, how they run, their health, and the four jobs themselves."""

@@ -6,6 +6,7 @@ and is closed as failed. Whatever happens inside, the row is closed, and the fir
 
 from __future__ import annotations
 
+import math
 import signal
 import sqlite3
 import threading
@@ -15,15 +16,24 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
-from whalesync.errors import AnotherRunActive, Interrupted, JobFailed, StoreError, WhalesyncError
-from whalesync.records import JOB_TYPES
-from whalesync.settings import Settings
-from whalesync.store import log
+from whalesync.errors import (
+    AnotherRunActive,
+    Interrupted,
+    JobFailed,
+    OutOfTime,
+    SettingsError,
+    StoreError,
+    describe,
+)
+from whalesync.exchanges.base import Exchange
+from whalesync.jobs.health import failing_words
+from whalesync.jobs.table import SECOND, Job
+from whalesync.settings import TIME_BUDGET, Settings
+from whalesync.store import sync_log
 from whalesync.store.database import Database, open_database
 from whalesync.store.locks import FileLock
 
-LOCK_PATIENCE = 0.1  # a look by `status` holds the lock for microseconds
-BALLAST_BYTES = 4 * 2**20  # dropped when a run fails: enough to close its row where memory has run out
+LOCK_PATIENCE = 0.1  # status holds the lock for microseconds when it asks who does
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,129 +47,140 @@ class Clock:
 
 @dataclass
 class Run:
-    """A run under way. ``now`` is its start, the only look at the wall clock."""
+    """A run under way.
+
+    ``now`` is its start (ms). ``deadline``: monotonic seconds at which the time budget ends; infinite without one.
+    """
 
     db: Database
     settings: Settings
-    command: str
+    job: Job
     id: int
     now: int
-    say: Callable[[str], None]
-    progress: Callable[[str], None]
+    clock: Clock
+    deadline: float
+    log_step: Callable[[str], None]
+    report_progress: Callable[[str], None]
     items: int = 0
     error_count: int = 0
     summary: str = ""
-    _errors: dict[str, list[str]] = field(default_factory=dict)
+    not_asked: SettingsError | None = None
+    _failure: str = ""
+    _problems: dict[str, list[str]] = field(default_factory=dict)
 
-    def note(self, item: str, problem: object) -> None:
-        """A part of the work failed, or must be known: it goes into the sync log."""
+    def record_problem(self, item: str, problem: object) -> None:
+        """Record in the sync log that a part of the work failed, or something else that must be known."""
         self.error_count += 1
-        self._errors.setdefault(str(problem), []).append(item)
-        self.say(f"{item}: {problem}")
+        self._problems.setdefault(str(problem), []).append(item)
+        self.log_step(f"{item}: {problem}")
+
+    def record_failure(self, failure: str) -> None:
+        """Record why the whole run failed. A recorded problem with which this text ends is the same failure."""
+        same = [each for each in self._problems if failure == each or failure.endswith(f": {each}")]
+        for problem in same:
+            del self._problems[problem]
+        self.error_count += not same
+        self._failure = failure
 
     def errors(self) -> list[str]:
-        """The problems, each told once with the items that have it."""
-        return [
-            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {problem}"
-            for problem, names in self._errors.items()
+        """Return why the run failed, if it did; then each other problem once, with the items that have it."""
+        problems = [
+            f"{items[0]}{f' and {len(items) - 1} more' if len(items) > 1 else ''}: {problem}"
+            for problem, items in self._problems.items()
         ]
+        return [self._failure, *problems] if self._failure else problems
+
+    def can_ask(self, exchange: Exchange) -> bool:
+        """Return whether an exchange can be asked with these settings; if not, the run fails at its end."""
+        try:
+            exchange.check_settings(self.settings)
+        except SettingsError as exc:
+            self.record_problem(exchange.title, exc)
+            self.not_asked = self.not_asked or exc
+            return False
+        return True
 
 
 @contextmanager
 def run_job(
-    command: str,
+    job: Job,
     settings: Settings,
     *,
     clock: Clock | None = None,
-    say: Callable[[str], None] = lambda _: None,
-    progress: Callable[[str], None] = lambda _: None,
+    log_step: Callable[[str], None] = lambda _: None,
+    report_progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Run]:
     """Open the file, take the job's lock, and keep its row in the sync log.
 
     Raises:
+        JobFailed: OutOfTime left the work: nothing could be done in the time budget.
         AnotherRunActive: this job is running already; no row is left.
         Interrupted: SIGINT or SIGTERM arrived; the row says so.
         StoreError: the file cannot be used.
     """
     clock = clock or Clock()
-    job = JOB_TYPES[command]
     with ExitStack() as stack:
         stack.enter_context(_signals())
         db = stack.enter_context(open_database(settings.db))
-        lock = stack.enter_context(FileLock(settings.db, command))
+        lock = stack.enter_context(FileLock(settings.db, job.command))
         if not lock.try_acquire(LOCK_PATIENCE):
-            raise AnotherRunActive(f"another run of {command} is active; this one did nothing")
-        run = Run(db, settings, command, 0, clock.now(), say, progress)
+            raise AnotherRunActive(f"another run of {job.command} is active; this one did nothing")
         started = clock.monotonic()
-        ballast = bytearray(BALLAST_BYTES)
+        deadline = started + _budget(job, settings)
+        run = Run(db, settings, job, 0, clock.now(), clock, deadline, log_step, report_progress)
 
-        def end(status: str, errors: list[str]) -> None:
+        def end(status: str) -> None:
             # Measured, not read from the wall clock, which may have been set meanwhile.
             ended = run.now + round((clock.monotonic() - started) * 1000)
             # By the job, whose lock we hold, if a signal came before the number of the row was known.
-            row = run.id or log.open_row(db, job)
+            row = run.id or sync_log.open_row(db, job.type)
             if row is not None:
-                log.end_run(
-                    db,
-                    row,
-                    status=status,
-                    ended_at=ended,
-                    items=run.items,
-                    errors=errors,
+                sync_log.end_run(
+                    db, row, status=status, ended_at=ended, items=run.items, errors=run.errors(),
                     error_count=run.error_count,
-                )
+                )  # fmt: skip
 
         try:
-            run.id, dead = log.start_run(db, job, run.now)
+            run.id, dead = sync_log.start_run(db, job.type, run.now)
             if dead:
-                say("the run before this one was killed; its row is closed")
-            yield run
-            end("completed", run.errors())
-            _deafen()  # a signal that comes before this fails the run, one that comes later finds it done
+                log_step(f"the previous run {sync_log.DEAD_RUN}; its row is closed")
+            try:
+                yield run
+            except OutOfTime as exc:
+                raise JobFailed(str(exc) or "the time budget ended before anything was done") from exc
+            if run.not_asked is not None:
+                raise run.not_asked
+            end("completed")
+            _ignore_signals()  # one that comes before this fails the run, one that comes later finds it done
         except BaseException as exc:
-            _deafen()
-            ballast.clear()
-            run.error_count += 1
-            # The first error is the one that counts; the next run closes the row.
-            with suppress(StoreError, sqlite3.Error):
-                said = describe(exc)
-                end("failed", [said, *(error for error in run.errors() if error not in said)])
-                _tell_streak(run, exc)
+            _ignore_signals()
+            # The first error is the one that counts; a row that cannot be closed is closed by the next run.
+            with suppress(StoreError, sqlite3.Error, MemoryError):
+                run.record_failure(describe(exc))
+                end("failed")
+                if words := failing_words(sync_log.failing_streak(db, job.type)):
+                    exc.add_note(words)
             raise
         with suppress(StoreError):
             db.checkpoint()
 
 
-def describe(exc: BaseException) -> str:
-    """What ended a run, in one line."""
-    if isinstance(exc, Interrupted):
-        return f"stopped by {signal.Signals(exc.signum).name}"
-    if isinstance(exc, WhalesyncError):
-        return str(exc)
-    if isinstance(exc, MemoryError):
-        return "not enough memory"
-    return f"unexpected {type(exc).__name__}: {exc}"
-
-
-def _tell_streak(run: Run, exc: BaseException) -> None:
-    """Add to the error since when the job has been failing: the one line that cron mails should say it."""
-    if not isinstance(exc, WhalesyncError):
-        return
-    since, times = log.failing_since(run.db, JOB_TYPES[run.command])
-    if times > 1:
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(since / 1000))
-        exc.args = (f"{exc} (failed {times} times in a row, since {when} UTC)", *exc.args[1:])
+def _budget(job: Job, settings: Settings) -> float:
+    """Return the seconds after which a run starts no new work."""
+    if job.budget is None:
+        return math.inf
+    return settings.get(TIME_BUDGET) or job.budget / SECOND
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted, once; a second one does not disturb the tidying up."""
+    """Let SIGINT and SIGTERM raise Interrupted, once; a second one does not disturb the end of the run."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(signum: int, _: FrameType | None) -> None:
-        _deafen()
+        _ignore_signals()
         raise Interrupted(signum)
 
     before = {each: signal.getsignal(each) for each in STOPPING}
@@ -172,19 +193,20 @@ def _signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _deafen() -> None:
-    """From here on the run ends by itself, and soon: SIGINT and SIGTERM do nothing."""
+def _ignore_signals() -> None:
+    """Ignore SIGINT and SIGTERM: from here on the run ends by itself, and soon."""
     if threading.current_thread() is threading.main_thread():
         for each in STOPPING:
-            # Not SIG_IGN: Python would print a complaint about a signal that has arrived, but not been heard yet.
+            # Not SIG_IGN: Python would print a complaint about a signal that has arrived, but was not handled yet.
             signal.signal(each, lambda *_: None)
 
 
 def fail_if_all(run: Run, failed: int, tried: int, what: str) -> None:
-    """A run in which everything failed has failed.
+    """Fail a run in which everything failed.
 
     Raises:
-        JobFailed: naming the first reason.
+        JobFailed: with the first problem that was recorded.
     """
     if tried and failed == tried:
-        raise JobFailed(f"all {tried} {what} failed; {run.errors()[0]}" if tried > 1 else run.errors()[0])
+        problem, items = next(iter(run._problems.items()))
+        raise JobFailed(f"all {tried} {what} failed: {problem}" if tried > 1 else f"{items[0]}: {problem}")

@@ -1,0 +1,48 @@
+"""Dispatch a job of the table: run it from lock to log, and ping the monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from whalesync.errors import AnotherRunActive, describe
+from whalesync.host.ping import Pinger
+from whalesync.jobs.run import Clock, Run, run_job
+from whalesync.jobs.table import Job
+from whalesync.redact import secrets_of
+from whalesync.settings import PING_URL, Settings
+
+
+def perform(
+    job: Job,
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    log_step: Callable[[str], None] = lambda _: None,
+    report_progress: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Run one job, and tell the monitor how it ended.
+
+    Raises:
+        AnotherRunActive: the job is running already; nothing was done, and the monitor was not pinged.
+        WhalesyncError, Interrupted: the run failed; its row and the monitor say so.
+    """
+    pinger = Pinger(settings.get(PING_URL), job.command, secrets=secrets_of(settings), log_step=log_step)
+    try:
+        with run_job(job, settings, clock=clock, log_step=log_step, report_progress=report_progress) as run:
+            pinger.start()
+            _runner(job)(run)
+    except AnotherRunActive:
+        raise
+    except BaseException as exc:
+        pinger.fail(describe(exc))
+        raise
+    pinger.success("\n".join([run.summary, *run.errors()]))
+    return run
+
+
+def _runner(job: Job) -> Callable[[Run], None]:
+    # Loaded here: a job that asks no exchange does not load what it takes to ask one.
+    module, _, function = job.runner.partition(":")
+    runner: Callable[[Run], None] = getattr(import_module(module), function)
+    return runner

@@ -1,0 +1,247 @@
+"""Whether each job is healthy: derived from stored facts at one moment, never stored itself.
+
+A job is late when no run of it has succeeded for three intervals and a run, counted from the end of the last success.
+A job that is due once a day is late when none has started since it was due, a run's time ago. How long a run may take
+is the job's time budget, which is a setting, or ``Job.may_take``: sync-markets is late after 19 min, sync-whales after
+3 min 50 s, compute-stats after 3 h 10 min, and cleanup at 05:00 UTC. For a job that never ran, the moment when the file
+was made stands in for the last success, so that a job that nobody has scheduled shows up too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from whalesync.jobs.table import CLEANUP, DAY, HOUR, MINUTE, SECOND, Job
+from whalesync.store.sync_log import DEAD_RUN, Streak
+from whalesync.text import ago, counted, duration, iso
+
+CLOCK_TOLERANCE = MINUTE  # a clock may be put back by this much without being called faulty
+
+Row = Mapping[str, Any]
+
+
+class State(StrEnum):
+    """The states of a job. SLOW and RUNNING are healthy; LATE wins over both."""
+
+    NEVER_RAN = "never ran"
+    GOOD = "good"
+    RUNNING = "running"
+    SLOW = "slow"
+    LATE = "late"
+    FAILING = "failing"
+    DIED = "died"
+    CLOCK_FAULT = "clock fault"
+
+
+@dataclass(frozen=True, slots=True)
+class JobHealth:
+    """The health of one job. ``detail`` is a sentence without its subject; it may quote an error from outside.
+
+    ``last_duration``, ``items``, ``error``, ``error_count`` and ``last_run_ok`` are those of the newest run that ended;
+    ``last_run_ok`` is False if a newer one died. ``failures`` counts the runs that failed or died since the last
+    success, the first of them started at ``failing_since``. Times and durations in ms, None where there is none.
+    """
+
+    job: str
+    state: State
+    ok: bool
+    detail: str
+    last_success_at: int | None = None
+    last_started_at: int | None = None
+    last_duration: int | None = None
+    last_run_ok: bool | None = None
+    items: int | None = None
+    error: str | None = None
+    error_count: int = 0
+    failures: int = 0
+    failing_since: int | None = None
+    running_since: int | None = None
+    next_due_at: int | None = None
+
+
+def failing_words(streak: Streak) -> str:
+    """Return since when a job has been failing; nothing for a first failure."""
+    if streak.count < 2:
+        return ""
+    since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(streak.since / SECOND))
+    return f"failed {streak.count} times in a row, since {since} UTC"
+
+
+def cleanup_due(now: int, last_started: int | None, made_at: int = 0) -> bool:
+    """Return whether a cleanup is due: its hour has come since the last completed one started (ms).
+
+    A file that was never cleaned is due from its first hour on: ``made_at`` stands in for the last start. A last start
+    in the future was written by a clock that ran ahead; it must not postpone cleanups until then.
+    """
+    last = made_at if last_started is None else last_started
+    return last > now or now >= _due_after(CLEANUP, last)
+
+
+def overall_ok(healths: Iterable[JobHealth]) -> bool:
+    """Return whether every job is healthy, for ``--check``."""
+    return all(health.ok for health in healths)
+
+
+def job_health(
+    job: Job,
+    runs: Sequence[Row],
+    streak: Streak,
+    *,
+    held: bool,
+    made_at: int,
+    now: int,
+    time_budget: float | None = None,
+) -> JobHealth:
+    """Judge one job.
+
+    Args:
+        runs: its rows of ``sync_logs``, newest first: the newest, the last completed one, and what is between them.
+        streak: its failed runs since the last completed one (``sync_log.failing_streak``).
+        held: whether a process holds the job's lock; it matters only while the newest row says ``running``.
+        made_at: when the database file was made.
+        time_budget: seconds, if set by the user; it counts for the jobs that have one.
+    """
+    newest = runs[0] if runs else None
+    unfinished = newest if newest and newest["status"] == "running" else None
+    died = None if held else unfinished
+    ended = next((run for run in runs if run["status"] != "running"), None)
+    success = next((run for run in runs if run["status"] == "completed"), None)
+    if died:
+        streak = Streak(streak.since if streak.count else died["started_at"], streak.count + 1)
+    facts = _Facts(newest, unfinished if held else None, died, ended, success, streak)
+    state, ok, detail = _judge(job, facts, made_at, now, _may_take(job, time_budget))
+    done = success if job.daily_at is not None else newest
+    return JobHealth(
+        job=job.command,
+        state=state,
+        ok=ok,
+        detail=detail,
+        last_success_at=success["ended_at"] if success else None,
+        last_started_at=newest["started_at"] if newest else None,
+        last_duration=_took(ended) if ended else None,
+        last_run_ok=False if died else ended["status"] == "completed" if ended else None,
+        items=ended["item_count"] if ended else None,
+        error=ended["error"] if ended else None,
+        error_count=ended["error_count"] if ended else 0,
+        failures=streak.count,
+        failing_since=streak.since if streak.count else None,
+        running_since=facts.running["started_at"] if facts.running else None,
+        next_due_at=_due_after(job, done["started_at"] if done else made_at),
+    )
+
+
+_Verdict = tuple[State, bool, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The rows that matter, by what they are; ``died`` counts in ``streak``."""
+
+    newest: Row | None
+    running: Row | None
+    died: Row | None
+    ended: Row | None
+    success: Row | None
+    streak: Streak
+
+
+def _judge(job: Job, facts: _Facts, made_at: int, now: int, may_take: int) -> _Verdict:
+    """Return the state, whether it is healthy, and why: the first that fits."""
+    if future := _future(facts, made_at, now):
+        return (
+            State.CLOCK_FAULT,
+            False,
+            f"the latest record is dated {iso(future)}, in the future, so the clock was changed and lateness is "
+            "unknown. Check the clock; the next successful run clears this.",
+        )
+    words = f" ({words})" if (words := failing_words(facts.streak)) else ""
+    if facts.died:
+        when = ago(facts.died["started_at"], now)
+        return State.DIED, False, f"the run that started {when} {DEAD_RUN}{words}. The next run catches up."
+    if facts.streak.count and facts.ended:
+        why = facts.ended["error"] or "no reason was recorded"
+        return State.FAILING, False, f"failed {ago(facts.ended['started_at'], now)}: {why}{words}"
+    if facts.running:
+        return _judge_running(job, facts.running, facts.success, now, may_take)
+    if facts.success:
+        return _judge_idle(job, facts.success, now, may_take)
+    due = _due_after(job, made_at)
+    if now > _late_after(job, made_at, may_take):
+        text = (
+            f"has never run, although it was due {ago(due, now)}. Install the lines of 'whalesync crontab'."
+        )
+        return State.NEVER_RAN, False, text
+    return State.NEVER_RAN, True, f"has not run yet; due {ago(due, now) if due > now else 'now'}"
+
+
+def _judge_running(job: Job, running: Row, success: Row | None, now: int, may_take: int) -> _Verdict:
+    took = max(0, now - running["started_at"])
+    detail = f"running for {duration(took)}"
+    # A first run is measured from its own start: there is no success yet that it could be late after.
+    done = _done_at(job, success) if success else running["started_at"]
+    if now > _late_after(job, done, may_take):
+        return State.LATE, False, f"{detail}; last success {ago(done, now) if success else 'never'}"
+    if took > job.interval:
+        return (
+            State.SLOW,
+            True,
+            f"{detail}, longer than {duration(job.interval)}: runs due meanwhile are skipped",
+        )
+    return State.RUNNING, True, detail
+
+
+def _judge_idle(job: Job, success: Row, now: int, may_take: int) -> _Verdict:
+    done, took = _done_at(job, success), _took(success)
+    detail = f"last success {ago(success['ended_at'], now)}"
+    if now > _late_after(job, done, may_take):
+        return State.LATE, False, f"{detail}, due {ago(_due_after(job, done), now)}. Is cron running?"
+    if success["error_count"]:
+        detail += f", with {counted(success['error_count'], 'error')}: {success['error']}"
+    if took <= job.interval:
+        return State.GOOD, True, detail
+    detail += (
+        f"; took {duration(took)}, longer than {duration(job.interval)}: runs due meanwhile were skipped"
+    )
+    return State.SLOW, True, detail
+
+
+def _future(facts: _Facts, made_at: int, now: int) -> int | None:
+    """Return the latest moment in the future on which the verdict would depend, if there is one."""
+    rows = [row for row in (facts.newest, facts.success) if row]
+    latest = max([max(row["started_at"], row["ended_at"] or 0) for row in rows] or [made_at])
+    return latest if latest > now + CLOCK_TOLERANCE else None
+
+
+def _may_take(job: Job, time_budget: float | None) -> int:
+    if job.budget is None:
+        return job.may_take
+    return int(time_budget * SECOND) if time_budget else job.budget
+
+
+def _due_after(job: Job, moment: int) -> int:
+    """Return when the job is due, had it last been done at ``moment``."""
+    if job.daily_at is None:
+        return moment + job.interval
+    hour = job.daily_at * HOUR
+    return (moment - hour) // DAY * DAY + hour + DAY
+
+
+def _late_after(job: Job, moment: int, may_take: int) -> int:
+    """Return when the job counts as late, had it last been done at ``moment``."""
+    return _due_after(job, moment) + may_take + (2 * job.interval if job.daily_at is None else 0)
+
+
+def _done_at(job: Job, success: Row) -> int:
+    """Return the moment that counts: a daily job is done for the day on which it started."""
+    moment: int = success["ended_at"] if job.daily_at is None else success["started_at"]
+    return moment
+
+
+def _took(run: Row) -> int:
+    """Return how long a run took; never less than nothing, whatever happened to the clock."""
+    took: int = run["ended_at"] - run["started_at"]
+    return max(0, took)
