@@ -1,4 +1,4 @@
-"""The way in: ``whalesync`` and ``python -m whalesync``."""
+"""The entry point: ``whalesync`` and ``python -m whalesync``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def main() -> None:
         from whalesync.cli.main import run
 
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # while all that is being loaded
+    except KeyboardInterrupt:  # while the command line is being loaded
         code = 130
-    except (ImportError, MemoryError, OSError) as exc:  # with too little memory, or too few file handles
-        sys.exit(f"whalesync: it cannot be loaded ({str(exc) or 'not enough memory'})")
+    except (ImportError, MemoryError, OSError) as exc:  # too little memory, or too few file descriptors
+        sys.exit(f"whalesync: cannot load the program ({str(exc) or 'not enough memory'}); see 'ulimit -a'")
     sys.exit(code)
 
 

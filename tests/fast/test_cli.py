@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from whalesync.cli.main import run
+from whalesync.jobs.table import JOBS
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 
 WHALE = "0x" + "ab" * 20
@@ -34,7 +35,7 @@ Cli = Callable[..., Result]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """The command line over a database of its own, without any setting from outside."""
+    """Run the command line on a database of its own, without any setting from outside."""
     for name in ("OPINION_TRADE_API_KEY", "WHALESYNC_API_URL", "WHALESYNC_ENV_FILE", "WHALESYNC_PING_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -42,8 +43,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.setenv("WHALESYNC_DB", str(tmp_path / "whales.db"))
     monkeypatch.setenv("COLUMNS", "120")
 
-    def call(*words: str) -> Result:
-        code = run(words)
+    def call(*arguments: str) -> Result:
+        code = run(arguments)
         captured = capfd.readouterr()
         assert KEY not in captured.out + captured.err
         assert "Traceback" not in captured.out + captured.err
@@ -53,8 +54,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 @pytest.fixture
-def exchange(monkeypatch: pytest.MonkeyPatch) -> Books:
-    """An exchange with one market and three trades of one whale, set in the environment."""
+def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+    """Serve an exchange with one market and three trades of one whale, set in the environment."""
     books = Books()
     now = int(books.clock())
     books.add_market(make_market(7, marketTitle="[red]Will it rain?[/red]\x1b[31m", labels=["Weather"]))
@@ -66,66 +67,99 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Books:
     with Sandbox(books, key=KEY) as sandbox:
         monkeypatch.setenv("WHALESYNC_API_URL", sandbox.url)
         monkeypatch.setenv("OPINION_TRADE_API_KEY", KEY)
-        yield books  # type: ignore[misc]  # pytest resolves the generator
+        yield books
 
 
-def test_a_whale_is_tracked_listed_and_dropped(cli: Cli) -> None:
-    """add, list and remove: the address in lower case, twice is no error, history stays."""
-    assert cli("whales", "add", WHALE.upper().replace("0X", "0x"), "--label", "Moby Dick").code == 0
-    assert "already" in cli("whales", "add", WHALE).err
-    listed = json.loads(cli("whales", "list", "--json").out)
-    assert [(row["address"], row["label"], row["tracked"]) for row in listed] == [(WHALE, "Moby Dick", 1)]
+def watch_list(cli: Cli, *options: str) -> dict[str, str | None]:
+    """The labels of the watch list by address."""
+    return {row["address"]: row["label"] for row in json.loads(cli("whales", "list", "--json", *options).out)}
+
+
+def test_a_whale_is_added_listed_and_removed(cli: Cli) -> None:
+    """The address is stored in lower case, adding again is no error, and history stays."""
+    added = cli("whales", "add", WHALE.upper().replace("0X", "0x"), "--label", "Moby Dick")
+    assert added == Result(0, "", f"Added {WHALE} to the watch list.\n")
+    assert cli("whales", "add", WHALE).err == f"{WHALE} was already on the watch list.\n"
+    assert watch_list(cli) == {WHALE: "Moby Dick"}
     assert cli("whales", "remove", "moby dick").code == 0
-    assert json.loads(cli("whales", "list", "--json").out) == []
-    assert len(json.loads(cli("whales", "list", "--all", "--json").out)) == 1
+    assert (watch_list(cli), watch_list(cli, "--all")) == ({}, {WHALE: "Moby Dick"})
+    assert cli("whales", "remove", WHALE).code == 2
+
+
+def test_a_label_is_changed_and_removed(cli: Cli) -> None:
+    """A new label replaces the old one, an empty one removes it; both are confirmed."""
+    cli("whales", "add", WHALE, "--label", "Moby")
+    assert "Changed the label" in cli("whales", "add", WHALE, "--label", "Moby Dick").err
+    assert watch_list(cli) == {WHALE: "Moby Dick"}
+    assert "Removed the label" in cli("whales", "add", WHALE, "--label", "").err
+    assert watch_list(cli) == {WHALE: None}
 
 
 def test_a_list_is_imported_whole_or_not_at_all(cli: Cli, tmp_path: Path) -> None:
-    """A bad line is named, and none of the others is taken."""
+    """A bad line is named, and nothing changes."""
     file = tmp_path / "list.csv"
-    file.write_text(f'address,label\n# a comment\n{WHALE},"Moby, Dick"\n\n{OTHER}\n')
-    assert cli("whales", "import", str(file)).code == 0
-    assert {row["address"]: row["label"] for row in json.loads(cli("whales", "list", "--json").out)} == {
-        WHALE: "Moby, Dick",
-        OTHER: None,
-    }
-    file.write_text(f"{'0x' + 'ef' * 20}\n0x12\n")
-    refused = cli("whales", "import", str(file))
-    assert refused.code == 2 and f"line 2 of {file}" in refused.err
-    assert len(json.loads(cli("whales", "list", "--json").out)) == 2
+    file.write_text(f'address,label\n# a comment\n{WHALE},"Moby, Dick"\n\n{OTHER},,opinion_trade\n')
+    assert cli("whales", "import", str(file)).err == "Added 2 wallets; 0 were already there.\n"
+    assert watch_list(cli) == {WHALE: "Moby, Dick", OTHER: None}
+    for line, why in (
+        ("0x12", "has 2 digits"),
+        (f"{WHALE},{'x' * 131_073}", "field larger than field limit"),
+        (f"{WHALE},,nasdaq", "no exchange 'nasdaq'"),
+    ):
+        file.write_text(f"{'0x' + 'ef' * 20}\n{line}\n")
+        refused = cli("whales", "import", str(file))
+        assert refused.code == 2 and refused.err.count("\n") == 1
+        assert f"line 2 of {file}" in refused.err and why in refused.err
+    assert len(watch_list(cli)) == 2
+
+
+def test_a_closed_standard_input_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`whales import - <&-` leaves Python without a standard input."""
+    monkeypatch.setattr("sys.stdin", None)
+    result = cli("whales", "import", "-")
+    assert result.code == 2 and "standard input is closed" in result.err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "error"),
     [
         (("statsu",), "Did you mean 'status'"),
-        (("whales", "add", "0x12"), "0x and 40 hex digits"),
+        (("whales", "add", "0x12"), "40 hex digits: this one has 2 digits"),
+        (("whales", "add", "0x" + "g" * 40), "40 hex digits: this one contains 'g'"),
+        (("whales", "add", WHALE, "--exchange", "nasdaq"), "'nasdaq' is not"),
+        (("whales", "show", "Mobi Dick"), "did you mean 'Moby Dick'"),
         (("activity", "--since", "yesterday"), "24h"),
-        (("activity", "--json", "--csv"), "cannot both be"),
-        (("activity", "--json", "--follow"), "never ends"),
-        (("sync-whales",), "OPINION_TRADE_API_KEY is not set"),
-        (("sync-whales", "--api-url", "nonsense"), "OPINION_TRADE_API_KEY"),
+        (("activity", "--limit", "9223372036854775808"), "is not in the range"),
+        (("activity", "--json", "--csv"), "use only one of --json and --csv"),
+        (("activity", "--json", "--follow"), "does not end"),
+        (("activity", "--market", "Will it rain?"), "'whalesync markets --search TEXT' finds ids"),
+        (("markets", "--status", "open"), "'open' is not"),
+        (("sync-whales",), "OPINION_TRADE_API_KEY"),
+        (("sync-whales", "--api-url", "nonsense"), "WHALESYNC_API_URL"),
     ],
 )
-def test_wrong_input_gets_one_line_and_code_2(cli: Cli, words: tuple[str, ...], said: str) -> None:
-    """What is wrong is said in one line, with the nearest right thing."""
-    cli("whales", "add", OTHER)
-    result = cli(*words)
+def test_wrong_input_gets_one_line_and_code_2(cli: Cli, arguments: tuple[str, ...], error: str) -> None:
+    """The line names the command, what is wrong, and the nearest right thing."""
+    cli("whales", "add", OTHER, "--label", "Moby Dick")
+    result = cli(*arguments)
     assert result.code == 2
-    assert said in result.err and result.err.count("\n") == 1 and result.out == ""
+    assert error in result.err and result.err.count("\n") == 1 and result.out == ""
+    assert result.err.startswith("whalesync" if arguments[0] == "statsu" else f"whalesync {arguments[0]}")
 
 
-def test_an_unknown_label_gets_the_nearest_one(cli: Cli) -> None:
-    """A slip in a label is answered with the label that is near."""
-    cli("whales", "add", WHALE, "--label", "Moby Dick")
-    assert "did you mean 'Moby Dick'" in cli("whales", "show", "Mobi Dick").err
+def test_no_command_prints_the_help(cli: Cli) -> None:
+    """On standard error with exit code 2, since it is no data; with --help it is."""
+    bare, asked = cli(), cli("--help")
+    assert (bare.code, bare.out, asked.code, asked.err) == (2, "", 0, "")
+    for command in ("demo", "activity", "whales", "doctor", *(job.command for job in JOBS)):
+        assert command in bare.err and command in asked.out
 
 
 def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     """From an empty folder through the four jobs to every view of the result, silently without a terminal."""
     cli("whales", "add", WHALE, "--label", "Moby")
-    for command in ("sync-markets", "sync-whales", "compute-stats", "cleanup"):
-        assert cli(command) == Result(0, "", "")
+    for job in JOBS:
+        assert cli(job.command) == Result(0, "", "")
 
     rows = json.loads(cli("activity", "--json").out)
     assert [row["action"] for row in rows] == ["MERGE", "SELL", "BUY"]
@@ -134,11 +168,13 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     ]
     assert len(json.loads(cli("activity", "--tier", "free", "--json").out)) == 2
     assert len(json.loads(cli("activity", "--since", "90m", "--json").out)) == 2
-    assert json.loads(cli("activity", "--market", "8", "--json").out) == []
+    assert len(json.loads(cli("activity", "--exchange", "opinion_trade", "--json").out)) == 3
+    assert len(json.loads(cli("activity", "--market", "7", "--json").out)) == 3
     assert len(list(csv.DictReader(io.StringIO(cli("activity", "--whale", "moby", "--csv").out)))) == 3
 
     (market,) = json.loads(cli("markets", "--search", "RAIN", "--json").out)
     assert (market["yes_price"], market["no_price"], market["category"]) == (0.65, 0.35, "Weather")
+    assert json.loads(cli("markets", "--kind", "topic", "--json").out) == []
     for view in (("markets",), ("activity",), ("whales", "show", "moby"), ("status",)):
         shown = cli(*view)
         assert shown.code == 0 and "\x1b" not in shown.out
@@ -154,7 +190,7 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     assert re.search(r'whalesync_\w+\{command="sync-whales"\} \d', cli("status", "--metrics").out)
 
 
-def test_a_refused_key_fails_the_run_and_shows_in_status(
+def test_a_rejected_key_fails_the_run_and_shows_in_status(
     cli: Cli, exchange: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line, exit code 1, a failed row; and how often in a row when it happens again."""
@@ -162,24 +198,22 @@ def test_a_refused_key_fails_the_run_and_shows_in_status(
     monkeypatch.setenv("OPINION_TRADE_API_KEY", "another")
     first, second = cli("sync-whales"), cli("sync-whales")
     assert first.code == second.code == 1 and first.out == second.out == ""
-    assert "does not accept the key" in first.err and first.err.count("\n") == 1
+    assert "rejected the API key" in first.err and first.err.count("\n") == 1
     assert "failed 2 times in a row" in second.err
-    run_ = json.loads(cli("status", "--json").out)["runs"][0]
-    assert (run_["status"], "does not accept the key" in run_["error"]) == ("failed", True)
+    newest = json.loads(cli("status", "--json").out)["runs"][0]
+    assert (newest["status"], "rejected the API key" in newest["error"]) == ("failed", True)
     assert cli("status", "--check").code == 1
 
 
-def test_an_address_over_plain_http_is_refused_before_any_request(
-    cli: Cli, exchange: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The key never crosses a network in the clear."""
+def test_an_address_over_plain_http_is_refused_before_any_request(cli: Cli, exchange: Books) -> None:
+    """The key never crosses a network unencrypted."""
     result = cli("sync-markets", "--api-url", "http://example.com/openapi")
     assert result.code == 2 and "must be https" in result.err
     assert json.loads(cli("status", "--json").out)["runs"][0]["status"] == "failed"
 
 
 def test_status_without_a_file(cli: Cli) -> None:
-    """No file is no error to look at, but one to a monitor; JSON stays JSON."""
+    """It is no error for a person, but one for a monitor; JSON stays JSON."""
     assert cli("status").code == 0 and cli("status", "--check").code == 1
     assert json.loads(cli("status", "--json").out)["ok"] is False
 
@@ -191,32 +225,38 @@ def test_cleanup_if_due_leaves_no_row_before_its_time(cli: Cli) -> None:
     assert json.loads(cli("status", "--json").out)["runs"] == []
 
 
-def test_verbose_tells_the_steps(cli: Cli, exchange: Books) -> None:
-    """-v tells each step and the result, before the command or after it."""
+def test_verbose_prints_the_steps(cli: Cli, exchange: Books) -> None:
+    """-v prints each step and the result, before the command or after it."""
     cli("whales", "add", WHALE)
-    assert "3 new on page 1" in cli("-v", "sync-whales").err
-    assert "0 new trades" in cli("sync-whales", "-v").err
+    for arguments in (("-v", "sync-whales"), ("sync-whales", "-v")):
+        lines = cli(*arguments).err.splitlines()
+        assert len(lines) > 1 and lines[-1].startswith("sync-whales: ")
 
 
-def test_the_crontab_names_no_secret(cli: Cli, exchange: Books) -> None:
-    """The printed crontab starts the four jobs; the key is not in it."""
+def test_the_crontab_contains_no_secret(cli: Cli, exchange: Books) -> None:
+    """The printed crontab starts the four jobs, without the key."""
     text = cli("crontab").out
     assert KEY not in text
-    assert all(
-        f" {job}" in text for job in ("sync-markets", "sync-whales", "compute-stats", "cleanup --if-due")
-    )
+    assert [job.command for job in JOBS if f" {job.command}" not in text] == []
 
 
-def test_doctor_names_what_is_wrong(cli: Cli, exchange: Books) -> None:
-    """Each check is one line; the exchange is asked with the key, and cron lines are missed."""
+def test_doctor_finds_key_address_clock_and_database(cli: Cli, exchange: Books) -> None:
+    """Each check is one line, and the exchange is asked with the key."""
     cli("whales", "add", WHALE)
-    result = cli("doctor")
-    lines = {line.split()[1]: line.split()[0] for line in result.out.splitlines()}
+    lines = {line.split()[1]: line.split()[0] for line in cli("doctor").out.splitlines()}
     assert (lines["key"], lines["address"], lines["clock"], lines["database"]) == ("good",) * 4
-    assert result.code == (1 if "WRONG" in lines.values() else 0)
 
 
-def test_backup_is_never_over_an_existing_file(cli: Cli, tmp_path: Path) -> None:
+def test_doctor_exits_1_where_something_is_wrong(
+    cli: Cli, exchange: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rejected key is a line that begins with WRONG."""
+    monkeypatch.setenv("OPINION_TRADE_API_KEY", "another")
+    result = cli("doctor")
+    assert result.code == 1 and re.search(r"^WRONG +key", result.out, re.MULTILINE)
+
+
+def test_backup_never_replaces_a_file_unasked(cli: Cli, tmp_path: Path) -> None:
     """Without --force an existing file stays as it is."""
     cli("whales", "add", WHALE)
     target = tmp_path / "copy.db"
@@ -226,11 +266,28 @@ def test_backup_is_never_over_an_existing_file(cli: Cli, tmp_path: Path) -> None
     assert cli("backup", "--force", str(target)).code == 0
 
 
-def test_completion_offers_labels_and_addresses(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shell completes what is on the watch list."""
-    from whalesync.cli.words import complete_whale
-
-    assert complete_whale("mo") == []
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("Mo", [r"Moby\ Dick"]),
+        ('"Mo', ["Moby Dick"]),
+        (r"moby\ d", [r"Moby\ Dick"]),
+        ("0xab", [WHALE]),
+        ("x", []),
+    ],
+)
+def test_bash_completes_labels_and_addresses(
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    typed: str,
+    completions: list[str],
+) -> None:
+    """A label with a space is completed with the space escaped, unless a quote is open."""
     cli("whales", "add", WHALE, "--label", "Moby Dick")
-    assert complete_whale("mo") == ["Moby Dick"]
-    assert complete_whale("0xab") == [WHALE]
+    monkeypatch.setenv("_WHALESYNC_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"whalesync whales show {typed}")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    with pytest.raises(SystemExit):
+        run([])
+    assert capfd.readouterr().out.split("\n")[:-1] == (completions or [""])

@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""What the README says is true."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-from whalesync.cli.commands import build
-from whalesync.settings import Settings
+from whalesync.cli.app import MODULES
+from whalesync.exchanges import EXCHANGES
+from whalesync.settings import SETTINGS
 from whalesync.store.database import open_database
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database that the demo leaves."""
+    """Return the database that the demo keeps."""
     path = tmp_path_factory.mktemp("demo") / "demo.db"
     subprocess.run(
         [sys.executable, "-m", "whalesync", "demo", "--keep", str(path)],
@@ -33,13 +33,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_five_queries() -> None:
-    """The five questions that people ask first have an answer."""
+    """The five questions that people ask first have one each."""
     assert len(QUERIES) == 5
 
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_query_runs_as_printed(demo: Path, number: int) -> None:
-    """Each query works on a real file; all but the one for failed runs find something in the demo's."""
+    """On the demo's file, all but the one for failed runs find something."""
     with sqlite3.connect(demo) as db:
         rows = db.execute(QUERIES[number]).fetchall()
     db.close()
@@ -47,48 +47,46 @@ def test_a_query_runs_as_printed(demo: Path, number: int) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    """Each command of the program stands in the README's table."""
-    commands = typer.main.get_command(build()).commands  # type: ignore[attr-defined]  # it is a group
-    table = README[README.index("## Commands") : README.index("## Settings")]
-    assert [name for name in commands if name not in table] == []
+    """Each command of the program is in the README's table."""
+    table = chapter("## Commands", "## Settings")
+    commands = [command for commands in MODULES.values() for command in commands]
+    assert [name for name in commands if not re.search(rf"[` ]{name}[` ]", table)] == []
 
 
 def test_every_table_and_column_is_documented(tmp_path: Path) -> None:
-    """Each table, view and column of a new file is explained."""
+    """Each table and view of a new file, and each column of a table, is explained."""
     with open_database(tmp_path / "new.db") as db:
-        tables = [
-            row["name"]
-            for row in db.rows("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        kinds = {
+            row["name"]: row["type"]
+            for row in db.rows("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')")
             if not row["name"].startswith(("sqlite_", "_sqlite"))
-        ]
-        own_memory = {"whale_tallies", "facts"}
-        columns = {
-            f"{table}.{row['name']}"
-            for table in tables
-            if table not in own_memory and not table.startswith("activity_")
-            for row in db.rows(f"PRAGMA table_info({table})")
         }
-    chapter = README[README.index("## The file") : README.index("### Queries")]
-    assert [name for name in tables if f"`{name}`" not in chapter] == []
-    assert [name for name in sorted(columns) if f"`{name.partition('.')[2]}`" not in chapter] == []
+        tables = [name for name, kind in kinds.items() if kind == "table"]
+        columns = {row["name"] for table in tables for row in db.rows(f"PRAGMA table_info({table})")}
+    text = chapter("## The file", "### Queries")
+    assert [name for name in sorted({*kinds, *columns}) if f"`{name}`" not in text] == []
 
 
-def test_every_setting_is_documented() -> None:
-    """Each variable that the settings read stands in the README's table."""
-    source = Path(sys.modules[Settings.__module__].__file__ or "").read_text(encoding="utf-8")
-    names = set(re.findall(r"WHALESYNC_[A-Z_]+|OPINION_TRADE_API_KEY", source))
-    assert len(names) == 8
-    assert [name for name in sorted(names) if f"| `{name}` |" not in README] == []
+def test_the_settings_are_those_of_the_program() -> None:
+    """The table has every setting of the program and its exchanges, and no other."""
+    settings = [*SETTINGS, *(setting for exchange in EXCHANGES.values() for setting in exchange.settings)]
+    named = re.findall(r"^\| `(\w+)` \|", chapter("## Settings", "## The file"), re.MULTILINE)
+    assert sorted(named) == sorted([*(setting.name for setting in settings), "NO_COLOR"])
+
+
+def chapter(start: str, end: str) -> str:
+    """Return the README from one heading to another."""
+    return README[README.index(f"\n{start}\n") : README.index(f"\n{end}\n")]
 
 
 def test_restoring_a_backup_takes_the_three_printed_lines(demo: Path, tmp_path: Path) -> None:
-    """The restore, run as printed by a plain shell, brings back what the backup held."""
+    """Run as printed by a plain shell, they bring back what the backup had."""
     whalesync = tmp_path / "whalesync"
     whalesync.write_text(f'#!/bin/sh\nexec {sys.executable} -m whalesync "$@"\n')
     whalesync.chmod(0o755)
     copy, broken = tmp_path / "copy.db", tmp_path / "whalesync.db"
     subprocess.run([whalesync, "--db", demo, "backup", copy], check=True, capture_output=True, timeout=60)
-    broken.write_bytes(b"no database at all")
+    broken.write_bytes(b"not a database")
     (tmp_path / "whalesync.db-wal").write_bytes(b"left over")
 
     lines = re.search(r"To restore.*?```sh\n(.*?)```", README, re.DOTALL)

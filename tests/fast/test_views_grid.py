@@ -1,11 +1,16 @@
-"""Which columns fit where, and the picture of volume by day."""
+"""Which columns fit, how cells are cut, how sentences wrap, and the chart of volume by day."""
+
+from io import StringIO
+
+import pytest
 
 from whalesync.views import chart, grid
-from whalesync.views.grid import Column, fit
+from whalesync.views.grid import Column, cut_title, fit
+from whalesync.views.output import console_on
 
 
-def test_the_picture_shows_buys_above_and_sells_below() -> None:
-    """One scale for both; the smallest volume is seen too; no volume leaves a gap."""
+def test_the_chart_shows_buys_above_and_sells_below() -> None:
+    """Both sides have one scale; the smallest volume shows; no volume leaves a gap."""
     lines = chart.volume_chart(
         ["2026-02-27", "2026-02-28", "2026-03-01"], [700.0, 1.0, 0.0], [200.0, 0.0, 1.0], width=11
     )
@@ -21,15 +26,15 @@ def test_the_picture_shows_buys_above_and_sells_below() -> None:
     assert expected == lines
 
 
-def test_wide_bars_stand_apart_and_dates_below_their_ends() -> None:
+def test_wide_bars_are_separated_and_dates_are_below_the_ends() -> None:
     """Where there is room, bars grow up to a limit."""
     lines = [line for _, line in chart.volume_chart(["2026-02-28"] * 3, [7.0] * 3, [0.0] * 3, width=200)]
     assert lines[0] == "$7 │████ ████ ████"
     assert lines[-1] == "    02-28    02-28"
 
 
-def test_a_narrow_picture_leaves_out_the_oldest_days() -> None:
-    """And scales to what it shows."""
+def test_a_narrow_chart_leaves_out_the_oldest_days() -> None:
+    """The scale is that of the days shown."""
     lines = [
         line for _, line in chart.volume_chart(["2026-02-28"] * 9, [99.0, *[7.0] * 8], [0.0] * 9, width=9)
     ]
@@ -37,20 +42,20 @@ def test_a_narrow_picture_leaves_out_the_oldest_days() -> None:
     assert len(lines) == 9
 
 
-def test_no_volume_is_no_picture() -> None:
-    """Not an empty frame."""
+def test_no_volume_has_no_chart() -> None:
+    """There is no empty frame."""
     assert chart.volume_chart(["2026-03-01"], [0.0], [0.0], width=80) == []
     assert chart.volume_chart([], [], [], width=80) == []
 
 
 def test_columns_without_a_single_value_are_left_out() -> None:
-    """Labels that nobody gave take no room."""
+    """An empty column takes no room."""
     kept = fit([Column("A", ["x"]), Column("Label", [""])], 80)
     assert [column.header for column, _ in kept] == ["A"]
 
 
-def test_the_highest_rank_goes_first() -> None:
-    """And what may be narrowed is narrowed before a more important column goes."""
+def test_the_highest_rank_is_dropped_first() -> None:
+    """What may be narrowed is narrowed before a more important column is dropped."""
     columns = [
         Column("Name", ["n" * 30], least=10),
         Column("B", ["b" * 10], rank=2),
@@ -63,23 +68,58 @@ def test_the_highest_rank_goes_first() -> None:
     assert sizes([Column("Name", ["n" * 9], least=5)], 20) == [("Name", 9)]
 
 
-def test_a_luxury_goes_before_a_text_is_cut() -> None:
+def test_an_address_is_shortened_before_a_figure_is_dropped() -> None:
+    """A column with a short form uses it as soon as not everything fits."""
+    columns = [
+        Column("Address", ["a" * 42], short=["aaaaaa…aaaa"]),
+        Column("Profit", ["+$12.3K"], rank=3),
+    ]
+    assert sizes(columns, 51) == [("Address", 42), ("Profit", 7)]
+    assert sizes(columns, 50) == [("Address", 11), ("Profit", 7)]
+    assert next(column.cells for column, _ in fit(columns, 50)) == ["aaaaaa…aaaa"]
+
+
+def test_an_optional_column_is_dropped_before_a_text_is_cut() -> None:
     """Unless the text is longer than is comfortable anyway."""
-    luxury = Column("L", ["l" * 10], rank=grid.LUXURY)
-    assert sizes([Column("Name", ["n" * 50], least=10), luxury], 61) == [("Name", 50)]
-    assert sizes([Column("Name", ["n" * 90], least=10), luxury], 62) == [("Name", 50), ("L", 10)]
+    optional = Column("L", ["l" * 10], rank=grid.OPTIONAL)
+    assert sizes([Column("Name", ["n" * 50], least=10), optional], 61) == [("Name", 50)]
+    assert sizes([Column("Name", ["n" * 90], least=10), optional], 62) == [("Name", 50), ("L", 10)]
 
 
-def test_the_widest_text_gives_way_first() -> None:
+def test_the_widest_text_is_cut_first() -> None:
     """Two texts share the cut only when they are equally wide."""
     columns = [Column("A", ["a" * 40], least=5), Column("B", ["b" * 20], least=5)]
     assert sizes(columns, 42) == [("A", 20), ("B", 20)]
     assert sum(width for _, width in sizes(columns, 32)) == 30
 
 
-def test_a_room_too_small_for_anything_keeps_what_matters() -> None:
-    """Rich then cuts, but nothing fails."""
+def test_a_width_too_small_for_anything_keeps_what_matters() -> None:
+    """The columns of rank 0 stay."""
     assert sizes([Column("A", ["a" * 40]), Column("B", ["b"], rank=1)], 10) == [("A", 40)]
+
+
+@pytest.mark.parametrize(
+    ("title", "width", "shown"),
+    [
+        ("Will it rain?", 13, "Will it rain?"),
+        ("Will it rain?", 9, "Will it…"),
+        ("Gold price in December › $4,000 or more", 39, "Gold price in December › $4,000 or more"),
+        ("Gold price in December › $4,000 or more", 30, "Gold price i… › $4,000 or more"),
+        ("Gold price in December › $4,000 or more", 18, "Gold price in Dec…"),
+        ("比特币三月 › 是", 11, "比特… › 是"),
+    ],
+)
+def test_a_title_is_cut_within_its_topic(title: str, width: int, shown: str) -> None:
+    """Markets of one topic differ only in what follows, so that part stays whole where it can."""
+    assert shown == cut_title(title, width)
+
+
+def test_a_sentence_wraps_between_words() -> None:
+    """No word is broken, a path longer than the line included; further lines are indented."""
+    out = StringIO()
+    path = "/a/very/long/path/of-a/database.db"
+    grid.print_text(console_on(out, 24), f"Database: {path} (1 MB, schema 2)", indent=4)
+    assert out.getvalue().splitlines() == ["Database:", f"    {path}", "    (1 MB, schema 2)"]
 
 
 def sizes(columns: list[Column], room: int) -> list[tuple[str, int]]:

@@ -1,8 +1,9 @@
-"""The status of everything, gathered from a real file and told in three forms."""
+"""The state of everything, gathered from a real file and shown in three forms."""
 
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from whalesync.store.database import Database, open_database
+from whalesync.settings import Settings
+from whalesync.store.database import SCHEMA_VERSION, Database, open_database
 from whalesync.store.locks import FileLock
+from whalesync.store.totals import Totals
 from whalesync.views import status
 from whalesync.views.output import console_on
 
@@ -37,8 +40,8 @@ def run(
     )
 
 
-def all_well(db: Database) -> None:
-    """A good run of every job."""
+def all_healthy(db: Database) -> None:
+    """Add a good run of every job."""
     for kind, ago in (
         ("cleanup", 8 * HOUR),
         ("stats", 40 * 60 * SECOND),
@@ -48,6 +51,10 @@ def all_well(db: Database) -> None:
         run(db, kind, "completed", NOW - ago)
 
 
+def gather(db: Database, now: int, limit: int = 10, **settings: str) -> status.Status:
+    return status.gather(db, Settings(db.path, values=settings), now, limit)
+
+
 def rendered(found: status.Status, width: int) -> list[str]:
     out = StringIO()
     status.render(found, console_on(out, width))
@@ -55,7 +62,7 @@ def rendered(found: status.Status, width: int) -> list[str]:
 
 
 def samples(text: str) -> dict[str, float]:
-    """The samples of a Prometheus text, each line checked against the format."""
+    """Return the samples of a Prometheus text, each line checked against the format."""
     found = {}
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -67,109 +74,106 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def test_everything_well_is_ok(db: Database) -> None:
-    """What --check goes by, and what a person reads."""
-    all_well(db)
-    found = status.gather(db, NOW)
+def test_healthy_jobs_are_ok(db: Database) -> None:
+    """--check finds no fault, and a person reads so."""
+    all_healthy(db)
+    found = gather(db, NOW)
     assert found.ok
     assert {"good"} == {job.state for job in found.jobs}
-    assert "All jobs are well." in rendered(found, 80)
+    assert "All jobs are healthy." in rendered(found, 80)
 
 
-def test_a_new_file_tells_what_to_do_first(db: Database) -> None:
+def test_a_new_file_says_what_to_do_first(db: Database) -> None:
     """No whale, no run: the next commands are named, and overdue jobs are a fault."""
-    found = status.gather(db, NOW)
-    text = "\n".join(rendered(found, 80))
+    found = gather(db, NOW)
+    text = " ".join(rendered(found, 80))
     assert not found.ok
     assert "whalesync whales add ADDRESS" in text
     assert "whalesync crontab" in text
-    assert "All jobs are well." not in text
+
+
+def test_before_any_run_nothing_is_called_healthy(db: Database) -> None:
+    """A file just made has no fault, and no job that has run."""
+    db.remember("made_at", NOW)
+    found = gather(db, NOW)
+    assert found.ok
+    lines = rendered(found, 80)
+    assert "No job has run yet." in lines and "All jobs are healthy." not in lines
 
 
 def test_totals_and_facts_are_gathered(db: Database) -> None:
-    """Size, schema, backup, watch list, what is missing and what was refused."""
+    """Size, schema, backup, watch list and what could not be read."""
     db.remember("backup_at", NOW - 2 * DAY)
-    whale = db.insert("INSERT INTO whales (address, created_at, updated_at) VALUES ('0x1', ?, ?)", (NOW, NOW))
-    db.execute("INSERT INTO whale_cursors (whale_id, held, pending) VALUES (?, 5, 300)", (whale,))
+    db.execute("INSERT INTO whales (address, created_at, updated_at) VALUES ('0x1', ?, ?)", (NOW, NOW))
     db.execute(
         "INSERT INTO rejected_records (source, reason, payload, first_seen_at, last_seen_at, fingerprint)"
         " VALUES ('trades', 'no price', '{}', ?, ?, x'00')",
         (NOW, NOW),
     )
-    found = status.gather(db, NOW)
-    on_disk = sum(
-        file.stat().st_size for file in db.path.parent.iterdir() if file.name.endswith((".db", "-wal"))
-    )
-    assert (on_disk, 1, NOW - 2 * DAY) == (found.database_bytes, found.schema, found.backup_at)
+    found = gather(db, NOW)
+    on_disk = sum(file.stat().st_size for file in db.path.parent.iterdir() if ".db" in file.name)
+    assert (on_disk, SCHEMA_VERSION, NOW - 2 * DAY) == (found.database_bytes, found.schema, found.backup_at)
+    assert found.totals.tracked == 1
     text = "\n".join(rendered(found, 80))
-    assert "1 whale: 300 trades still to fetch" in text
     assert "2 days ago (2026-02-27T12:00:42Z)" in text
     assert "rejected_records: trades 1" in text
 
 
+def test_history_that_is_still_loading_is_shown(db: Database) -> None:
+    """How many whales, and how many trades where that is known."""
+    found = gather(db, NOW)
+    for missing, shown in ((1234, "5 whales, 1,234 trades still to fetch"), (0, "5 whales")):
+        lines = rendered(replace(found, totals=Totals(7, 1, 9, loading=5, missing=missing)), 80)
+        assert f"Loading history: {shown}" in lines
+
+
 def test_the_last_runs_are_limited_and_newest_first(db: Database) -> None:
-    """As many as asked for."""
-    all_well(db)
+    """As many as were asked for."""
+    all_healthy(db)
     newest = run(db, "whales", "failed", NOW - SECOND, error="no network", error_count=1)
-    assert [newest, newest - 1] == [row["id"] for row in status.gather(db, NOW, 2).runs]
+    assert [newest, newest - 1] == [row["id"] for row in gather(db, NOW, 2).runs]
 
 
 def test_an_open_row_is_judged_by_the_lock(db: Database) -> None:
-    """Held: running. Free: the run died. The lock bears the name of the command."""
-    all_well(db)
+    """Held: running. Free: the run died. The lock has the name of the command."""
+    all_healthy(db)
     run(db, "whales", "running", NOW - SECOND, None)
     with FileLock(db.path, "sync-whales") as lock:
-        lock.acquire(0)
-        assert {"sync-whales": "running"}.items() <= states(status.gather(db, NOW)).items()
-    assert {"sync-whales": "died"}.items() <= states(status.gather(db, NOW)).items()
+        assert lock.try_acquire()
+        assert {"sync-whales": "running"}.items() <= states(gather(db, NOW)).items()
+    assert {"sync-whales": "died"}.items() <= states(gather(db, NOW)).items()
 
 
-def test_a_run_that_ends_while_we_look_is_not_taken_for_dead(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It closes its row before it gives the lock back, so the row is read once more."""
-    all_well(db)
-    row = run(db, "whales", "running", NOW - SECOND, None)
-
-    def ends_now(*_: object) -> bool:
-        db.execute("UPDATE sync_logs SET status = 'completed', ended_at = ? WHERE id = ?", (NOW, row))
-        return False
-
-    monkeypatch.setattr(status, "is_held", ends_now)
-    assert states(status.gather(db, NOW))["sync-whales"] == "good"
-
-
-def test_the_time_budget_is_heeded(db: Database) -> None:
+def test_the_time_budget_counts(db: Database) -> None:
     """A budget set by the user moves the limit of lateness."""
-    all_well(db)
+    all_healthy(db)
     at = NOW + 4 * 60 * SECOND
-    assert states(status.gather(db, at))["sync-whales"] == "late"
-    assert states(status.gather(db, at, time_budget=300.0))["sync-whales"] == "good"
+    assert states(gather(db, at))["sync-whales"] == "late"
+    assert states(gather(db, at, WHALESYNC_TIME_BUDGET="300"))["sync-whales"] == "good"
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_tables_fit_the_console(db: Database, width: int) -> None:
-    """Only sentences may be longer than a line: they are left to the terminal, which can be resized."""
-    all_well(db)
+def test_everything_fits_the_console(db: Database, width: int) -> None:
+    """Sentences wrap between words, tables are cut; only a path is never broken."""
+    all_healthy(db)
     run(db, "markets", "failed", NOW - SECOND, error="the exchange answers nonsense " * 20, error_count=7)
-    lines = rendered(status.gather(db, NOW), width)
-    tables = [line for line in lines if not line.startswith(("Database", "Backup", "Watching", "!"))]
-    assert max(map(cell_len, tables)) <= width
+    lines = rendered(gather(db, NOW), width)
+    assert max(cell_len(line) for line in lines if str(db.path) not in line) <= width
     assert any(line.startswith("! sync-markets failed") for line in lines)
 
 
 def test_an_error_from_outside_is_only_shown(db: Database) -> None:
     """In the table of runs and in the sentence about the job."""
     run(db, "whales", "failed", NOW - SECOND, error="[red]\x1b[2Jx\nmore", error_count=1)
-    text = "\n".join(rendered(status.gather(db, NOW), 300))
+    text = "\n".join(rendered(gather(db, NOW), 300))
     assert text.count(r"[red]\x1b[2Jx\nmore") == 2
     assert "\x1b" not in text
 
 
 def test_the_json_names_jobs_by_command(db: Database) -> None:
-    """A script asks for .jobs["sync-whales"].ok."""
-    all_well(db)
-    document = json.loads(json.dumps(status.as_json(status.gather(db, NOW))))
+    """A script reads .jobs["sync-whales"].ok."""
+    all_healthy(db)
+    document = json.loads(json.dumps(status.as_json(gather(db, NOW))))
     assert document["ok"] is True
     assert list(document["jobs"]) == ["sync-markets", "sync-whales", "compute-stats", "cleanup"]
     whales = document["jobs"]["sync-whales"]
@@ -184,11 +188,11 @@ def test_the_json_names_jobs_by_command(db: Database) -> None:
     assert document["database"]["path"] == str(db.path)
 
 
-def test_metrics_of_a_file_where_all_is_well(db: Database) -> None:
-    """Seconds since 1970, seconds of duration, ones for yes."""
-    all_well(db)
+def test_metrics_of_healthy_jobs(db: Database) -> None:
+    """Times are seconds since 1970, durations seconds, 1 is yes."""
+    all_healthy(db)
     db.remember("backup_at", NOW - DAY)
-    found = samples(status.prometheus(status.gather(db, NOW)))
+    found = samples(status.prometheus(gather(db, NOW)))
     expected = {
         'whalesync_job_ok{command="sync-whales"}': 1,
         'whalesync_job_last_success_timestamp_seconds{command="sync-whales"}': (NOW - 41_000) / 1000,
@@ -198,8 +202,8 @@ def test_metrics_of_a_file_where_all_is_well(db: Database) -> None:
         'whalesync_job_last_items{command="sync-markets"}': 3,
         "whalesync_trades": 0,
         "whalesync_whales_tracked": 0,
-        "whalesync_pending_trades": 0,
-        "whalesync_database_bytes": status.gather(db, NOW).database_bytes,
+        "whalesync_missing_trades": 0,
+        "whalesync_database_bytes": gather(db, NOW).database_bytes,
         "whalesync_backup_timestamp_seconds": (NOW - DAY) / 1000,
         "whalesync_status_timestamp_seconds": NOW / 1000,
     }
@@ -207,10 +211,10 @@ def test_metrics_of_a_file_where_all_is_well(db: Database) -> None:
 
 
 def test_metrics_of_failures(db: Database) -> None:
-    """What was never successful has no sample for its success, rather than one of 1970."""
+    """A job without a success has no sample for it, rather than one of 1970."""
     for second in (3, 2):
         run(db, "whales", "failed", NOW - second * SECOND)
-    text = status.prometheus(status.gather(db, NOW))
+    text = status.prometheus(gather(db, NOW))
     found = samples(text)
     assert found['whalesync_job_ok{command="sync-whales"}'] == 0
     assert found['whalesync_job_last_run_ok{command="sync-whales"}'] == 0
@@ -220,9 +224,9 @@ def test_metrics_of_failures(db: Database) -> None:
 
 
 def test_each_metric_has_its_help_and_type_first(db: Database) -> None:
-    """As the format wants it: once, before the samples, and a line feed at the end."""
-    all_well(db)
-    text = status.prometheus(status.gather(db, NOW))
+    """Once, before the samples, with a line feed at the end, as the format demands."""
+    all_healthy(db)
+    text = status.prometheus(gather(db, NOW))
     names = list(dict.fromkeys(re.findall(r"^(whalesync_\w+)", text, re.MULTILINE)))
     for name in names:
         head = f"# HELP {name} "
@@ -231,13 +235,13 @@ def test_each_metric_has_its_help_and_type_first(db: Database) -> None:
 
 
 def test_a_source_in_a_metric_is_escaped(db: Database) -> None:
-    """Quotes and backslashes would end the label early."""
+    """A quote would end the label early."""
     db.execute(
         "INSERT INTO rejected_records (source, reason, payload, first_seen_at, last_seen_at, fingerprint)"
         " VALUES (?, 'x', '{}', 0, 0, x'00')",
         ('a"b\\c\n',),
     )
-    found = samples(status.prometheus(status.gather(db, NOW)))
+    found = samples(status.prometheus(gather(db, NOW)))
     assert found['whalesync_rejected_records{source="a\\"b\\\\c\\\\n"}'] == 1
 
 

@@ -1,4 +1,4 @@
-"""Tables and the picture, as text on consoles of several widths."""
+"""Tables and the chart, as text on consoles of several widths."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from whalesync.store.feed import WhaleDetail, WinRate
+from whalesync.store.whale_detail import WhaleDetail, WinRate
 from whalesync.views import tables
 from whalesync.views.output import console_on
 
@@ -18,6 +18,7 @@ MOBY = "0x" + "a1" * 20
 NASTY = "\x1b[31m[red]evil[/red] :boom:\u202e\nnext"
 NASTY_SHOWN = r"\x1b[31m[red]evil[/red] :boom:\u202e\nnext"
 LONG_TITLE = "Will the very long question of this market ever come to an end before the decade does?"
+CHILD_TITLE = "Gold price at the end of December? › $4,000 or more"
 
 
 def shown(width: int, render: Callable[..., None], *args: Any, **kwargs: Any) -> list[str]:
@@ -35,8 +36,10 @@ def trade(**fields: Any) -> dict[str, Any]:
         "whale_label": "Moby Dick",
         "market_title": LONG_TITLE,
         "market_category": "Macro",
+        "market_external_id": "1001",
         "action": "BUY",
         "outcome": "YES",
+        "outcome_label": None,
         "amount": 1234.5,
         "price": 0.625,
         "shares": 1975.2,
@@ -50,7 +53,7 @@ def trade(**fields: Any) -> dict[str, Any]:
 def market(**fields: Any) -> dict[str, Any]:
     row: dict[str, Any] = {
         "external_id": "1001",
-        "title": LONG_TITLE,
+        "market_title": LONG_TITLE,
         "category": "Macro",
         "status": "activated",
         "yes_price": 0.625,
@@ -89,7 +92,13 @@ def detail(**fields: Any) -> WhaleDetail:
         "win_rate": WinRate(won=5, known=8, sells=12),
         "days": [{"day": f"2026-02-{day:02}", "buy": 100.0 * day, "sell": 50.0} for day in range(1, 29)],
         "markets": [
-            {"external_id": "1", "title": LONG_TITLE, "category": "Macro", "trades": 7, "volume": 900.0}
+            {
+                "external_id": "1",
+                "market_title": LONG_TITLE,
+                "category": "Macro",
+                "trades": 7,
+                "volume": 900.0,
+            }
         ],
         "trades": [trade(), trade(action="SELL", profit=-5.0)],
     }
@@ -100,7 +109,7 @@ EVERYTHING = [
     (tables.render_activity, [trade(), trade(whale_label=None, action="MERGE", outcome=None, price=None)]),
     (
         tables.render_markets,
-        [market(), market(external_id="2", title="比特币会在三月突破十五万美元吗 🐋" * 4)],
+        [market(), market(external_id="2", market_title="比特币会在三月突破十五万美元吗 🐋" * 4)],
     ),
     (tables.render_whales, [whale(), whale(label="A very long label of a whale " * 5)]),
     (tables.render_whale, detail()),
@@ -110,7 +119,7 @@ EVERYTHING = [
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(("render", "what"), EVERYTHING)
 def test_no_line_is_wider_than_the_console(render: Callable[..., None], what: Any, width: int) -> None:
-    """Columns go and titles are cut; nothing wraps."""
+    """Columns are dropped and titles are cut; rows do not wrap."""
     lines = shown(width, render, what, now=NOW)
     assert max(map(cell_len, lines)) <= width
 
@@ -118,12 +127,12 @@ def test_no_line_is_wider_than_the_console(render: Callable[..., None], what: An
 @pytest.mark.parametrize("width", [80, 200])
 @pytest.mark.parametrize(("render", "what"), EVERYTHING[:3])
 def test_a_table_has_one_line_for_each_row(render: Callable[..., None], what: Any, width: int) -> None:
-    """A header, a rule, and no row broken in two."""
+    """A header, a rule, and one line a row."""
     assert len(shown(width, render, what, now=NOW)) == 2 + len(what)
 
 
-def test_at_80_columns_the_least_important_columns_go() -> None:
-    """What happened, who, how much and where stay."""
+def test_at_80_columns_the_least_important_columns_are_dropped() -> None:
+    """Time, whale, action, amount and market stay."""
     header, _, row = shown(80, tables.render_activity, [trade()], now=NOW)
     assert header.split() == ["When", "Whale", "Action", "Side", "Amount", "Price", "Market"]
     assert row.split()[:9] == ["3", "min", "ago", "Moby", "Dick", "BUY", "YES", "$1,234.50", "62.5¢"]
@@ -131,20 +140,50 @@ def test_at_80_columns_the_least_important_columns_go() -> None:
 
 
 def test_at_200_columns_there_is_room_for_all_and_the_whole_title() -> None:
-    """Times, fees, profit and category are back."""
+    """Times, fees, category and the market's id are shown."""
     header, _, row = shown(200, tables.render_activity, [trade(market_title="Will it rain?")], now=NOW)
-    for name in ("Time (UTC)", "Shares", "Fee", "Profit", "Category", "Address"):
+    for name in ("Time (UTC)", "Shares", "Fee", "Category", "Address", "Market ID"):
         assert name in header
     for value in ("2026-03-01T11:57:42Z", "1,975.20", "$0.50", "Macro", MOBY, "Will it rain?"):
         assert value in row
 
 
-def test_numbers_stand_to_the_right() -> None:
-    """Cents below cents."""
+def test_numbers_are_aligned_to_the_right() -> None:
+    """Cents are below cents."""
     _, _, small, large = shown(
         80, tables.render_activity, [trade(amount=1.5), trade(amount=22_333.25)], now=NOW
     )
     assert small.index(".50  ") == large.index(".25  ")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_watch_list_keeps_labels_and_profit(width: int) -> None:
+    """Addresses are shortened before a figure is dropped or a label is cut."""
+    rows = [whale(), whale(label="Keiko"), whale(label="Humphrey")]
+    header, _, row, *_ = shown(width, tables.render_whales, rows, now=NOW)
+    assert "Profit" in header
+    assert row.split()[:3] == ["0xa1a1…a1a1", "Moby", "Dick"] and "-$378" in row
+
+
+def test_a_market_of_a_topic_is_shown_with_its_topic() -> None:
+    """In the feed and the market table, whole where there is room and cut within the topic where not."""
+    for render, row in (
+        (tables.render_activity, trade(market_title=CHILD_TITLE)),
+        (tables.render_markets, market(market_title=CHILD_TITLE)),
+    ):
+        assert CHILD_TITLE in shown(200, render, [row], now=NOW)[2]
+        assert "… › $4,000 or more" in shown(80, render, [row], now=NOW)[2]
+
+
+def test_a_buy_and_an_unknown_merge_have_no_profit() -> None:
+    """A dash, where the exchange sends 0; a merge with a profit shows it."""
+    rows = [
+        trade(action=action, profit=profit)
+        for action, profit in (("BUY", 0.0), ("MERGE", 0.0), ("MERGE", 2.0), ("SELL", 0.0))
+    ]
+    header, _, *lines = shown(200, tables.render_activity, rows, now=NOW)
+    end = header.index("Profit") + len("Profit")
+    assert [line[:end].split()[-1] for line in lines] == ["–", "–", "+$2.00", "$0.00"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +193,10 @@ def test_numbers_stand_to_the_right() -> None:
             tables.render_activity,
             [trade(market_title=NASTY, whale_label=NASTY, action=NASTY, market_category=NASTY)],
         ),
-        (tables.render_markets, [market(title=NASTY, category=NASTY, status=NASTY, external_id=NASTY)]),
+        (
+            tables.render_markets,
+            [market(market_title=NASTY, category=NASTY, status=NASTY, external_id=NASTY)],
+        ),
         (tables.render_whales, [whale(label=NASTY, address=NASTY)]),
         (
             tables.render_whale,
@@ -162,14 +204,20 @@ def test_numbers_stand_to_the_right() -> None:
                 row=whale(label=NASTY),
                 trades=[trade(market_title=NASTY)],
                 markets=[
-                    {"external_id": NASTY, "title": NASTY, "category": NASTY, "trades": 1, "volume": 1.0}
+                    {
+                        "external_id": NASTY,
+                        "market_title": NASTY,
+                        "category": NASTY,
+                        "trades": 1,
+                        "volume": 1.0,
+                    }
                 ],
             ),
         ),
     ],
 )
 def test_text_from_outside_is_only_shown(render: Callable[..., None], what: Any) -> None:
-    """Escapes, markup, emoji names, line breaks and direction marks stand there as letters."""
+    """Escapes, markup, emoji names, line breaks and direction marks are plain text."""
     text = "\n".join(shown(600, render, what, now=NOW))
     assert NASTY_SHOWN in text
     assert not set(text) & {"\x1b", "\u202e", "💥"}
@@ -179,25 +227,24 @@ def test_text_from_outside_is_only_shown(render: Callable[..., None], what: Any)
     ("render", "options", "advice"),
     [
         (tables.render_activity, {"tracked": 0}, "whalesync whales add ADDRESS"),
-        (tables.render_activity, {"narrowed": True}, "--since"),
-        (tables.render_activity, {"tier": "free"}, "15 min after"),
+        (tables.render_activity, {"narrowed": True}, "No matching trades"),
+        (tables.render_activity, {"tier": "free"}, "15 min after it is made"),
         (tables.render_activity, {}, "whalesync sync-whales"),
         (tables.render_markets, {}, "whalesync sync-markets"),
         (tables.render_markets, {"narrowed": True}, "--search"),
         (tables.render_whales, {}, "whalesync whales add ADDRESS"),
     ],
 )
-def test_nothing_to_show_says_what_to_do(
+def test_an_empty_table_says_what_to_do(
     render: Callable[..., None], options: dict[str, Any], advice: str
 ) -> None:
-    """One line, that fits the reason."""
-    lines = shown(80, render, [], now=NOW, **options)
-    assert len(lines) == 1
-    assert advice in lines[0]
+    """The advice fits the reason."""
+    (line,) = shown(120, render, [], now=NOW, **options)
+    assert advice in line
 
 
-def test_a_whale_is_told_in_full() -> None:
-    """Label, totals, windows, win rate with what it is based on, markets and trades."""
+def test_a_whale_is_shown_in_full() -> None:
+    """Label, totals, windows, win rate with its base, markets and trades."""
     text = "\n".join(shown(80, tables.render_whale, detail(), now=NOW))
     for part in (
         "Moby Dick",
@@ -206,21 +253,21 @@ def test_a_whale_is_told_in_full() -> None:
         "$123,456.78 in 1,234 trades (800 buys, 434 sells)",
         "$1,200.00 in 24 h, $8,000.00 in 7 days, $45,000.00 in 30 days",
         "-$378.50 realized",
-        "62.5% (5 of the 8 sells whose profit is known)",
+        "62.5% (5 of 8 sells with a known profit)",
         "Most traded markets",
         "Last trades",
-        "█ bought $40,600.00, upwards",
-        "▒ sold $1,400.00, downwards",
+        "█ bought $40,600.00, above",
+        "▒ sold $1,400.00, below",
     ):
         assert part in text
 
 
 def test_a_whale_without_trades_says_what_to_do() -> None:
-    """No picture of nothing, no win rate of nothing."""
+    """There is no chart and no win rate."""
     empty = detail(row=whale(last_active_at=None), win_rate=WinRate(0, 0, 0), days=[], markets=[], trades=[])
     text = "\n".join(shown(80, tables.render_whale, empty, now=NOW))
     assert "whalesync sync-whales" in text
-    assert "not known" in text and "%" not in text
+    assert "unknown" in text and "%" not in text
     assert "never" in text
 
 
@@ -236,8 +283,8 @@ def test_a_whale_that_is_no_longer_tracked_says_so() -> None:
     assert "(no longer tracked)" in text
 
 
-def test_a_quiet_month_has_no_picture() -> None:
-    """It says so instead."""
+def test_a_quiet_month_has_no_chart() -> None:
+    """A line says so instead."""
     quiet = detail(days=[{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30)
     assert "Nothing bought or sold in the last 30 days." in shown(80, tables.render_whale, quiet, now=NOW)
 
@@ -250,7 +297,7 @@ def test_a_whale_that_only_merges_has_no_most_traded_market() -> None:
     assert "Most traded" not in text
 
 
-def test_a_console_that_lacks_block_letters_gets_a_picture_in_ascii() -> None:
+def test_a_console_without_block_characters_gets_a_chart_in_ascii() -> None:
     """As under LANG=C without UTF-8."""
 
     class Ascii(StringIO):
@@ -263,7 +310,7 @@ def test_a_console_that_lacks_block_letters_gets_a_picture_in_ascii() -> None:
 
 
 def test_the_json_of_a_whale_is_one_object() -> None:
-    """Its row, and beside it what is computed."""
+    """It has the row's columns, and what is computed."""
     document = tables.whale_as_json(detail())
     assert document["address"] == MOBY
     assert document["win_rate"] == {"share": 0.625, "won": 5, "known": 8, "sells": 12}

@@ -1,156 +1,188 @@
-"""What all commands share: options, settings, and where words that are no data go (standard error)."""
+"""What all commands share: options, settings, messages on standard error, and loading a command when it is named."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Annotated, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
-from typer import _click as click  # typer's own copy of click; the version is bounded in pyproject.toml
-from typer._click.globals import get_current_context
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from whalesync.jobs.table import JOBS
 from whalesync.settings import Settings
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MODULES = {
+    "demo": ("demo", "sandbox"),
+    "show": ("status", "activity", "markets"),
+    "watchlist": ("whales",),
+    "host": ("crontab", "doctor", "backup"),
+    "jobs": tuple(job.command for job in JOBS),
+}
+"""The modules and their commands, in the order in which the help lists them."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
 @dataclass
 class Options:
-    """What the shared options say."""
+    """The values of the shared options, and the command that was named."""
 
     db: str | None = None
     api_url: str | None = None
     verbose: bool = False
+    command: str = "whalesync"
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if value:
-        setattr(ctx.ensure_object(Options), param.name or "", value)
-
-
-def _shared_options() -> list[click.Parameter]:
-    """Accepted before and after the command, so nobody has to remember where they belong."""
-    return [
-        TyperOption(
-            param_decls=["db", "--db"],
-            type=str,
-            metavar="FILE",
-            expose_value=False,
-            callback=_remember,
-            help="The SQLite file (or WHALESYNC_DB).",
-        ),
-        TyperOption(
-            param_decls=["api_url", "--api-url"],
-            type=str,
-            metavar="URL",
-            expose_value=False,
-            callback=_remember,
-            help="The exchange's base address (or WHALESYNC_API_URL).",
-        ),
-        TyperOption(
-            param_decls=["verbose", "-v", "--verbose"],
-            is_flag=True,
-            expose_value=False,
-            callback=_remember,
-            help="Tell every step, and show where an error comes from.",
-        ),
-    ]
-
-
-class Command(TyperCommand):
-    """A command that takes the shared options."""
+class SharedOptions(click.Command):
+    """Adds to a command or group the options that are accepted before and after the command."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or []), *_shared_options()]
+        kwargs["params"] = [
+            *(kwargs.get("params") or []),
+            _shared("--db", metavar="FILE", help="The SQLite file (or WHALESYNC_DB)."),
+            _shared("--api-url", metavar="URL", help="Opinion.Trade's base address (or WHALESYNC_API_URL)."),
+            _shared("--verbose", "-v", is_flag=True, help="Print every step, and the traceback of an error."),
+        ]
         super().__init__(*args, **kwargs)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and remember the command, which errors name; the help for missing arguments is an error."""
+        ctx.ensure_object(Options).command = ctx.command_path
+        with redirect_stdout(sys.stdout if args else sys.stderr):
+            return super().parse_args(ctx, args)
 
-class Group(TyperGroup):
-    """A group of commands that takes the shared options, and lists its commands in the order they were made."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["params"] = [*(kwargs.get("params") or []), *_shared_options()]
-        super().__init__(*args, **kwargs)
+def _shared(*names: str, **settings: Any) -> click.Parameter:
+    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.ensure_object(Options), str(param.name), value)
+
+    return TyperOption(param_decls=list(names), expose_value=False, callback=remember, **settings)
+
+
+class Command(SharedOptions, TyperCommand):
+    """A command with the shared options."""
+
+
+class Group(SharedOptions, TyperGroup):
+    """A group of commands with the shared options."""
+
+
+class LazyGroup(Group):
+    """Loads the module of a command when the command is named, or when all are listed.
+
+    The pattern is that of click's documentation, "Lazily Loading Subcommands".
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        """Name the commands, loaded or not."""
+        return [name for names in MODULES.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; for an unknown name all of them, so that the nearest can be suggested."""
+        known = cmd_name in self.list_commands(ctx)
+        for module, names in MODULES.items():
+            if cmd_name in names or not known:
+                self.commands.update(
+                    typer.main.get_group(import_module(f"whalesync.cli.{module}").app).commands
+                )
+        return self.commands.get(cmd_name)
 
 
-def new_app(help: str, **settings: Any) -> typer.Typer:
-    """A group of commands."""
+def new_app(cls: type[Group] = Group, **settings: Any) -> typer.Typer:
+    """Make a group of commands."""
     return typer.Typer(
-        cls=Group,
-        help=help,
+        cls=cls,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False,  # errors are told in one line, in run()
+        pretty_exceptions_enable=False,  # errors become one line, in run()
         rich_markup_mode="rich",
+        suggest_commands=False,  # click does
         **settings,
     )
 
 
 def options() -> Options:
-    """The shared options of the command that is running."""
-    found: Options = get_current_context().ensure_object(Options)
-    return found
+    """Return the shared options of the running command."""
+    return click.get_current_context().ensure_object(Options)
 
 
 def settings() -> Settings:
-    """The settings, with the options of the command line in front."""
+    """Load the settings; the options of the command line come first.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
     given = options()
-    return Settings.load(db=given.db, api_url=given.api_url)
+    return Settings.load(overrides={"WHALESYNC_DB": given.db, "WHALESYNC_API_URL": given.api_url})
 
 
 def now_ms() -> int:
-    """The wall clock, in milliseconds; read once by each command."""
+    """Read the wall clock, in milliseconds; once in each command."""
     return int(time.time() * 1000)
 
 
-def say_to() -> Callable[[str], None]:
-    """Where steps are told: standard error with ``-v``, nowhere else."""
+def step_logger() -> Callable[[str], None]:
+    """Return what prints a step on standard error with ``-v``, from any thread, and nothing without."""
     if not options().verbose:
         return lambda _: None
-
-    def say(step: str) -> None:
-        stamp = time.strftime("%H:%M:%S", time.gmtime())
-        tell(f"{stamp} {step}")
-
-    return say
+    return lambda step: print_error(f"{time.strftime('%H:%M:%S', time.gmtime())} {step}")
 
 
 @contextmanager
-def progress_to() -> Iterator[Callable[[str], None]]:
-    """Where progress is shown: a line on a terminal, nowhere else."""
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """Yield what shows progress in one line of a terminal, and does nothing elsewhere."""
     if options().verbose or not on_terminal():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text("working")) as status:
-        yield lambda words: status.update(Text(words))
+    from whalesync.views.output import console_on
+
+    with console_on(sys.stderr).status(Text("working")) as status:
+        yield lambda text: status.update(Text(text))
 
 
 def on_terminal() -> bool:
-    """Whether a person reads standard error."""
+    """Return whether a person reads standard error."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def tell(words: str) -> None:
-    """One line on standard error, with nothing in it that a terminal would obey."""
-    from whalesync.views.text import plain
+def print_error(text: str) -> None:
+    """Print one line on standard error, with everything escaped that a terminal would interpret."""
+    from whalesync.text import plain
 
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(plain(words) + "\n")
+        sys.stderr.write(plain(text) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        # Nobody can be told; the exit code still says it. What is buffered must not fail once more at exit.
+        # The exit code still tells. What is buffered must not fail again at exit.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (stays open until the end)
+
+
+def print_result(
+    document: Any, render: Callable[[Console], None], *, as_json: bool, columns: Sequence[str] | None = None
+) -> None:
+    """Print a result: as JSON; as CSV, if ``columns`` are given and it is a list of rows; else as ``render`` does."""
+    from whalesync.views import output
+
+    with output.standard_output(sys.stdout) as out:
+        if as_json:
+            output.write_json(document, out)
+        elif columns is not None:
+            output.write_csv(document, out, columns)
+        else:
+            render(output.console_on(out))

@@ -1,76 +1,73 @@
-"""The four jobs that cron starts."""
+"""The commands of the jobs, made from the table of jobs."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from whalesync.cli.app import Command, on_terminal, options, progress_to, say_to, settings, tell
+from whalesync.cli.app import (
+    Command,
+    new_app,
+    now_ms,
+    on_terminal,
+    options,
+    print_error,
+    progress_line,
+    settings,
+    step_logger,
+)
+from whalesync.jobs.table import JOBS, SECOND, Job
+
+IfDue = Annotated[bool, typer.Option("--if-due", help="Do nothing unless the job is due; for cron.")]
 
 PANEL = "Jobs, for cron"
 
-
-def add_to(app: typer.Typer) -> None:
-    """Put the jobs' commands into the application."""
-    for function in (sync_markets, sync_whales, compute_stats, cleanup):
-        app.command(cls=Command, rich_help_panel=PANEL)(function)
+app = new_app()
 
 
-def sync_markets() -> None:
-    """Fetch every market of the exchange, then prices and liquidity.
+def _command_of(job: Job) -> Callable[..., None]:
+    def run_if_due(if_due: IfDue = False) -> None:
+        if not if_due or _is_due(job):
+            _run(job)
 
-    Needs OPINION_TRADE_API_KEY. Ends after WHALESYNC_TIME_BUDGET seconds (240); the next run goes on.
-    """
-    _perform("sync-markets")
+    def run() -> None:
+        _run(job)
 
-
-def sync_whales() -> None:
-    """Fetch the new trades of every wallet on the watch list.
-
-    Needs OPINION_TRADE_API_KEY. Ends after WHALESYNC_TIME_BUDGET seconds (50); the next run goes on.
-    """
-    _perform("sync-whales")
+    return run if job.daily_at is None else run_if_due
 
 
-def compute_stats(
-    full: Annotated[
-        bool, typer.Option("--full", help="Recompute from scratch; repair and report what differs.")
-    ] = False,
-) -> None:
-    """Bring the whales' statistics up to date."""
-    _perform("compute-stats", full=full)
+def _help(job: Job) -> str:
+    if job.budget is None:
+        return job.summary
+    return (
+        f"{job.summary}\n\nEnds after WHALESYNC_TIME_BUDGET seconds ({job.budget // SECOND}) with what it has stored;"
+        " the next run continues."
+    )
 
 
-def cleanup(
-    if_due: Annotated[
-        bool, typer.Option("--if-due", help="Only if 03:00 UTC has passed since the last one; for cron.")
-    ] = False,
-) -> None:
-    """Delete what is older than WHALESYNC_RETENTION_DAYS (90)."""
-    if if_due and not _cleanup_is_due():
-        return
-    _perform("cleanup")
+def _run(job: Job) -> None:
+    from whalesync.jobs.dispatch import perform
 
-
-def _perform(command: str, *, full: bool = False) -> None:
-    from whalesync.jobs.perform import perform
-
-    begun = time.monotonic()
-    with progress_to() as progress:
-        run = perform(command, settings(), full=full, say=say_to(), progress=progress)
+    started = time.monotonic()
+    with progress_line() as report_progress:
+        run = perform(job, settings(), log_step=step_logger(), report_progress=report_progress)
     if options().verbose or on_terminal():
-        tell(f"{command}: {run.summary} ({time.monotonic() - begun:.1f} s)")
+        print_error(f"{job.command}: {run.summary} ({time.monotonic() - started:.1f} s)")
         for error in run.errors():
-            tell(f"  {error}")
+            print_error(f"  {error}")
 
 
-def _cleanup_is_due() -> bool:
-    from whalesync.store import log
+def _is_due(job: Job) -> bool:
+    from whalesync.jobs.health import cleanup_due
+    from whalesync.store import sync_log
     from whalesync.store.database import open_database
-    from whalesync.views.health import cleanup_due
 
     with open_database(settings().db) as db:
-        last = log.last_good_start(db, "cleanup")
-        return cleanup_due(int(time.time() * 1000), last, db.fact("made_at") or 0)
+        return cleanup_due(now_ms(), sync_log.last_good_start(db, job.type), db.fact("made_at") or 0)
+
+
+for _job in JOBS:
+    app.command(_job.command, cls=Command, rich_help_panel=PANEL, help=_help(_job))(_command_of(_job))

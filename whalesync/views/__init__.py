@@ -1,1 +1,1 @@
-"""What people and monitors see. Nothing here writes, decides for a job, or reads the clock: ``now`` is handed in."""
+"""What people and monitors see. Nothing here queries, writes or reads the clock: rows and ``now`` are handed in."""

@@ -1,6 +1,6 @@
-"""A picture of bought and sold volume by day: buys grow up from the axis, sells hang down from it.
+"""Draw bought and sold volume by day: buys above the axis, sells below it.
 
-Place and glyph tell the two apart, so it reads the same without colour.
+Position and glyph tell the two apart, so the chart reads the same without colour.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whalesync.records import BUY, SELL
-from whalesync.views.text import short_money
+from whalesync.text import short_money
 
 ROWS = 7  # on each side of the axis, at most
 WIDEST_BAR = 5
@@ -17,7 +17,7 @@ WIDEST_BAR = 5
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """What the picture is made of."""
+    """The characters of a chart."""
 
     buy: str
     sell: str
@@ -38,10 +38,10 @@ def volume_chart(
     width: int,
     glyphs: Glyphs = UNICODE,
 ) -> list[tuple[str, str]]:
-    """The lines of the picture, at most ``width`` cells wide, each with the action it shows or ""; none if no volume.
+    """Return the lines of the chart, each with the action that it shows or ""; no lines if there is no volume.
 
-    ``days`` are ISO dates, one for each pair of volumes. One scale serves both sides; whatever is not zero shows
-    at least one glyph. Where there is no room for all days, the oldest are left out.
+    ``days`` are ISO dates, one for each pair of volumes; ``width`` is in cells. Both sides have one scale;
+    whatever is not zero shows at least one glyph. Where there is no room for all days, the oldest are left out.
     """
     margin = max(len(short_money(volume)) for volume in (0, *bought, *sold))
     room = max(1, width - margin - 2)
@@ -74,7 +74,7 @@ def _height(volume: float, most: float) -> int:
 
 
 def _dates(days: Sequence[str], bar: int) -> str:
-    """The first and the last day below their bars, as ``02-28``, or the last alone if that is all there is room for."""
+    """Place the first and the last day below their bars, as ``02-28``, or the last alone if there is no room."""
     first, last, width = days[0][5:], days[-1][5:], bar * len(days)
     if width < len(first) + len(last) + 1:
         return last

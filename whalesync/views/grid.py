@@ -1,29 +1,54 @@
-"""Tables that stay readable at any width: whole columns go before anything wraps, the least important first."""
+"""Print tables and sentences that stay readable at any width.
+
+A table that is too wide first shortens what has a short form (addresses), then drops whole columns, the least
+important first, and only then cuts long texts. Nothing breaks in mid-word.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from whalesync.text import TOPIC_SEPARATOR
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 GAP = 2  # cells between two columns
-LUXURY = 5  # columns from this rank on are only shown while no text of up to COMFORT cells is cut for them
+OPTIONAL = 5  # columns from this rank on are shown only while no text of up to COMFORT cells is cut for them
 COMFORT = 50
+
+
+def cut_end(text: str, width: int) -> str:
+    """Cut a text to ``width`` cells; an ellipsis replaces what is cut."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def cut_title(title: str, width: int) -> str:
+    """Cut ``topic › market`` within the topic, because markets of one topic differ only in what follows."""
+    from rich.cells import cell_len
+
+    topic, separator, market = title.rpartition(TOPIC_SEPARATOR)
+    room = width - cell_len(separator + market)
+    return cut_end(topic, room) + separator + market if separator and room > 1 else cut_end(title, width)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of ready text.
+    """A column of text that is ready to print.
 
     Args:
-        cells: one for each row; already made plain.
-        rank: 0 always stays; of the others the highest rank goes first when room is short (see ``LUXURY``).
-        right: numbers stand to the right.
-        least: how narrow the column may be cut, in cells; None leaves it whole.
-        styles: how a cell of that text looks. Never the only sign of anything: colours may be off.
+        cells: one for each row; already escaped.
+        rank: 0 always stays; of the others the highest rank is dropped first (see ``OPTIONAL``).
+        right: align numbers to the right.
+        least: the narrowest that the column may be cut to, in cells; None leaves it whole.
+        short: shorter cells, used before any column is dropped.
+        cut: how a cell is cut to a width.
+        styles: the style of a cell with that text. Never the only sign of anything: colours may be off.
     """
 
     header: str
@@ -31,6 +56,8 @@ class Column:
     rank: int = 0
     right: bool = False
     least: int | None = None
+    short: Sequence[str] | None = None
+    cut: Callable[[str, int], str] = cut_end
     styles: Mapping[str, str] | None = None
 
 
@@ -44,22 +71,39 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for column, width in kept:
         table.add_column(
-            Text(column.header),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            width=width,
+            Text(column.header), justify="right" if column.right else "left", no_wrap=True, width=width
         )
     for number in range(len(columns[0].cells)):
-        cells = [(column.cells[number], column.styles or {}) for column, _ in kept]
-        table.add_row(*(Text(text, styles.get(text, "")) for text, styles in cells))
+        row = [(column, column.cells[number], width) for column, width in kept]
+        table.add_row(
+            *(
+                Text(column.cut(cell, width), (column.styles or {}).get(cell, ""))
+                for column, cell, width in row
+            )
+        )
     console.print(table)
 
 
+def print_text(console: Console, text: str, style: str = "", *, indent: int = 0) -> None:
+    """Print a sentence, wrapped between words; the lines after the first are indented."""
+    from rich.text import Text
+
+    lines = textwrap.wrap(
+        text,
+        max(console.width, indent + 20),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print(Text("\n".join(lines), style), soft_wrap=True)
+
+
 def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
-    """The columns that fit into ``room`` cells, each with its width."""
+    """Choose the columns that fit into ``room`` cells, each with its width."""
     kept = [column for column in columns if any(column.cells)]
-    for narrow, first_rank in ((_comfortable, LUXURY), (_narrowest, 1)):
+    if _width([_comfortable(column) for column in kept]) > room:
+        kept = [replace(column, cells=column.short or column.cells, short=None) for column in kept]
+    for narrow, first_rank in ((_comfortable, OPTIONAL), (_narrowest, 1)):
         while _width([narrow(column) for column in kept]) > room:
             least_important = max(kept, key=lambda column: column.rank)
             if least_important.rank < first_rank:
@@ -67,7 +111,7 @@ def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
             kept.remove(least_important)
     widths = [_natural(column) for column in kept]
     while (excess := _width(widths) - room) > 0:
-        # The widest gives way first, down to the next widest, so that short texts stay whole.
+        # The widest is cut first, down to the next widest, so that short texts stay whole.
         spare = [(width, at) for at, width in enumerate(widths) if width > _narrowest(kept[at])]
         if not spare:
             break

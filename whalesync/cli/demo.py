@@ -1,0 +1,98 @@
+"""Trying whalesync without a key: ``demo`` and ``sandbox``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whalesync.cli.app import Command, new_app, now_ms, print_error, progress_line, step_logger
+from whalesync.errors import UsageError
+
+SEED = 7
+FEED_ROWS = 12
+NAMES = ("Moby Dick", "Keiko", "Humphrey")
+
+PANEL = "Try it without a key"
+
+app = new_app()
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FILE", help="Where to put the database.")
+    ] = None,
+) -> None:
+    """Simulate the exchange on loopback, run the jobs against it, show the result. No key, no network."""
+    import shlex
+    import tempfile
+
+    from whalesync.host.crontab import this_program
+    from whalesync.jobs.dispatch import perform
+    from whalesync.jobs.table import JOBS
+    from whalesync.sandbox import Sandbox, build_world
+    from whalesync.settings import Settings
+    from whalesync.store import feed, whales
+    from whalesync.store.database import open_database
+    from whalesync.store.whales import WatchEntry
+    from whalesync.views import output, tables
+    from whalesync.views import status as view
+
+    if keep is not None and keep.exists():
+        raise UsageError(f"{keep} exists already: name a new file for the demo")
+    path = (keep or Path(tempfile.mkdtemp(prefix="whalesync-demo-")) / "whalesync.db").absolute()
+    world = build_world(SEED, binary=6, categorical=1, whales=len(NAMES), days=2, trades_per_day=20)
+    with Sandbox(world.books) as exchange:
+        settings = Settings(
+            path, values={"OPINION_TRADE_API_KEY": exchange.key, "WHALESYNC_API_URL": exchange.url}
+        )
+        print_error(f"A simulated exchange with {len(world.whales)} whales answers at {exchange.url}.")
+        with open_database(path) as db:
+            whales.add(db, map(WatchEntry, world.whales, NAMES), now_ms())
+        for job in JOBS:
+            with progress_line() as report_progress:
+                run = perform(job, settings, log_step=step_logger(), report_progress=report_progress)
+            print_error(f"whalesync {job.command}: {run.summary}")
+    now = now_ms()
+    with output.standard_output(sys.stdout) as out, open_database(path) as db:
+        console = output.console_on(out)
+        out.write("\n$ whalesync status\n")
+        view.render(view.gather(db, settings, now), console)
+        out.write(f"\n$ whalesync activity --limit {FEED_ROWS}\n")
+        tables.render_activity(feed.activity(db, "pro-plus", now, limit=FEED_ROWS), console, now)
+    again = shlex.join([*this_program(), "--db", str(path), "whales", "list"])
+    print_error(f"The demo's database is kept at {path}. Try: {again}")
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def sandbox(
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: any free port.")
+    ] = 8645,
+) -> None:
+    """Serve the simulated exchange, to try a crontab before the key is approved. Ctrl-C ends it.
+
+    Standard output has the settings to put into the env file, then the addresses of its whales.
+    """
+    from whalesync.sandbox import Sandbox, build_world
+    from whalesync.settings import Settings, default_env_file
+    from whalesync.views import output
+
+    # About a trade a minute, so that whoever tries a crontab sees them arrive.
+    world = build_world(SEED, days=2, trades_per_day=300)
+    try:
+        exchange = Sandbox(world.books, port=port)
+    except OSError as exc:
+        raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
+    with output.standard_output(sys.stdout) as out:
+        out.write(f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\n\n")
+        out.writelines(f"{address}\n" for address in world.whales)
+    env_file = Settings.load().env_file or default_env_file()
+    print_error(
+        f"Put the two settings into {env_file} while you try it, and add some of the addresses with "
+        "'whalesync whales add ADDRESS'. Serving; Ctrl-C ends it."
+    )
+    exchange.serve_forever()

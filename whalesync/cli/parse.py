@@ -1,0 +1,167 @@
+"""Parse what people type: addresses, labels, times; and suggest the nearest right word for a wrong one."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import click
+import typer
+from click.shell_completion import CompletionItem
+
+from whalesync.errors import UsageError, WhalesyncError
+from whalesync.exchanges import EXCHANGES
+from whalesync.settings import DB, Settings
+from whalesync.store import markets, whales
+from whalesync.store.database import Database, open_existing
+
+MAX_LABEL_CHARS = 200
+MAX_ROWS = 10**9  # SQLite takes a LIMIT of 64 bits
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+class WhaleName(click.types.StringParamType):
+    """An address or a label; the shell completes both from the watch list."""
+
+    name = "whale"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the labels and addresses that begin with what was typed, in any case."""
+        db = getattr(ctx.find_object(object), "db", None)
+        try:
+            with open_existing(Settings.load(overrides={DB.name: db}).db) as database:
+                rows = whales.addresses(database)
+        except WhalesyncError:
+            return []
+        words = [word for row in rows for word in (row["label"], row["address"]) if word]
+        typed = incomplete.casefold()
+        return [CompletionItem(_for_shell(word)) for word in words if word.casefold().startswith(typed)]
+
+
+def _for_shell(word: str) -> str:
+    """Quote for bash, which inserts a completion as it is; other shells quote by themselves."""
+    typed = os.environ.get("COMP_WORDS", "")
+    in_quotes = typed.count('"') % 2 or typed.count("'") % 2
+    if os.environ.get("_WHALESYNC_COMPLETE") != "complete_bash" or in_quotes:
+        return word
+    return re.sub(r"([^\w@%+=:,./-])", r"\\\1", word)
+
+
+Whale = Annotated[str, typer.Argument(metavar="WHALE", help="An address or a label.", click_type=WhaleName())]
+Exchange = Annotated[
+    str | None,
+    typer.Option(
+        "--exchange",
+        metavar="E",
+        help=f"One of {', '.join(EXCHANGES)}.",
+        click_type=click.Choice(list(EXCHANGES)),
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
+
+
+def parse_address(text: str) -> str:
+    """Return a wallet address in lower case.
+
+    Raises:
+        UsageError: it is not an address.
+    """
+    address = text.strip().lower()
+    if _ADDRESS.fullmatch(address):
+        return address
+    digits = address.removeprefix("0x")
+    if not address.startswith("0x"):
+        what = f"{text[:50]!r} does not begin with 0x"
+    elif wrong := re.search(r"[^0-9a-f]", digits):
+        what = f"this one contains {wrong[0]!r}"
+    else:
+        what = f"this one has {len(digits)} digits"
+    raise UsageError(f"an address is 0x and 40 hex digits: {what}")
+
+
+def parse_label(text: str) -> str:
+    """Return a label without spaces around it; "" stands for no label.
+
+    Raises:
+        UsageError: it is too long, or not UTF-8.
+    """
+    label = text.strip()
+    if len(label) > MAX_LABEL_CHARS or re.search("[\ud800-\udfff]", label):
+        raise UsageError(f"a label is UTF-8 text of at most {MAX_LABEL_CHARS} characters")
+    return label
+
+
+def find_whale(db: Database, text: str, exchange: str | None = None) -> Any:
+    """Return the row of the whale that an address or a label names, tracked or not.
+
+    Raises:
+        UsageError: there is none, with the nearest label or address; or there are several.
+    """
+    rows = [row for row in whales.addresses(db, everyone=True) if exchange in (None, row["platform"])]
+    wanted = text.strip().lower()
+    hits = (
+        [row for row in rows if row["address"] == wanted]
+        or [row for row in rows if row["label"] == text]
+        or [row for row in rows if row["label"] and row["label"].casefold() == text.casefold()]
+    )
+    if len(hits) == 1:
+        return hits[0]
+    if not hits:
+        from difflib import get_close_matches
+
+        near = get_close_matches(
+            text, [word for row in rows for word in (row["label"], row["address"]) if word]
+        )
+        advice = f"; did you mean {near[0]!r}?" if near else ": see 'whalesync whales list --all'"
+        raise UsageError(f"no whale {text[:50]!r} on the watch list{advice}")
+    choices = " or ".join(f"{row['address']} --exchange {row['platform']}" for row in hits)
+    raise UsageError(f"{len(hits)} whales match {text[:50]!r}: use {choices}")
+
+
+def find_markets(db: Database, external_id: str, exchange: str | None = None) -> list[int]:
+    """Return our ids of the market that the exchange's id names, or of the markets of a topic.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = markets.market_ids(db, external_id, exchange)
+    if not found:
+        raise UsageError(
+            f"no market has the id {external_id[:50]!r}: 'whalesync markets --search TEXT' finds ids by title"
+        )
+    return found
+
+
+def parse_since(text: str, now: int) -> int:
+    """Return a time in milliseconds, from a span before ``now`` (24h, 7d) or an ISO time (UTC unless it says so).
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if span := _SPAN.fullmatch(text.strip().lower()):
+        return now - int(span[1]) * _UNITS_MS[span[2]]
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"--since takes a span such as 30m, 24h or 7d, or a time such as 2026-03-01T12:00, not {text[:40]!r}"
+        ) from None
+
+
+def only_one(**chosen: bool) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UsageError: more than one of them is set.
+    """
+    names = [f"--{name}" for name, wanted in chosen.items() if wanted]
+    if len(names) > 1:
+        raise UsageError(f"use only one of {' and '.join(names)}")

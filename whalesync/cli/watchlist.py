@@ -1,0 +1,141 @@
+"""The watch list: ``whales add``, ``remove``, ``list``, ``show``, ``import``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from whalesync.cli import parse
+from whalesync.cli.app import Command, Json, new_app, now_ms, print_error, print_result, settings
+from whalesync.cli.parse import Exchange, Whale
+from whalesync.errors import NoDatabase, UsageError
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.store import whales
+from whalesync.store.database import open_database, open_existing
+from whalesync.store.whales import WatchEntry
+
+whales_app = new_app(help="The watch list: which wallets are tracked.")
+app = new_app()
+app.add_typer(whales_app, name="whales", rich_help_panel="What is stored")
+
+
+@whales_app.command(cls=Command)
+def add(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="0x and 40 hex digits.")],
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="TEXT", help='A name for it; "" removes the name.')
+    ] = None,
+    exchange: Exchange = None,
+) -> None:
+    """Track a wallet. Adding it again is no error; a new label replaces the old one.
+
+    Example: whalesync whales add 0x5a683d7ec4cb2c638d007d342e38eafaabf56428 --label "Moby Dick"
+    """
+    name = parse.parse_address(address)
+    label = None if label is None else parse.parse_label(label)
+    with open_database(settings().db) as db:
+        added = whales.add(db, [WatchEntry(name, label, exchange or DEFAULT_EXCHANGE)], now_ms())
+    if added.new:
+        print_error(f"Added {name} to the watch list.")
+    elif added.relabelled:
+        what = f"Changed the label of {name} to {label!r}" if label else f"Removed the label of {name}"
+        print_error(f"{what}; it was already on the watch list.")
+    else:
+        print_error(f"{name} was already on the watch list.")
+
+
+@whales_app.command(cls=Command)
+def remove(whale: Whale, exchange: Exchange = None) -> None:
+    """Stop tracking a wallet; its history stays."""
+    with open_database(settings().db) as db:
+        row = parse.find_whale(db, whale, exchange)
+        if not whales.remove(db, row["platform"], row["address"], now_ms()):
+            raise UsageError(f"{row['address']} is not tracked any more")
+    print_error(f"{row['address']} is no longer tracked; its history stays.")
+
+
+@whales_app.command(name="list", cls=Command)
+def list_(
+    as_json: Json = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Include wallets that are no longer tracked.")
+    ] = False,
+) -> None:
+    """The watch list, highest volume first."""
+    from whalesync.views import tables
+
+    try:
+        with open_existing(settings().db) as db:
+            rows = whales.listed(db, everyone=everyone)
+    except NoDatabase:
+        rows = []
+    print_result(rows, lambda console: tables.render_whales(rows, console, now_ms()), as_json=as_json)
+
+
+@whales_app.command(cls=Command)
+def show(whale: Whale, exchange: Exchange = None, as_json: Json = False) -> None:
+    """One whale: statistics, a chart of its activity, its markets, its last trades."""
+    from whalesync.store.whale_detail import whale_detail
+    from whalesync.views import tables
+
+    now = now_ms()
+    with open_existing(settings().db) as db:
+        detail = whale_detail(db, parse.find_whale(db, whale, exchange)["id"], now)
+    print_result(
+        tables.whale_as_json(detail),
+        lambda console: tables.render_whale(detail, console, now),
+        as_json=as_json,
+    )
+
+
+@whales_app.command(name="import", cls=Command)
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A text file, or - for standard input.")],
+) -> None:
+    """Track many wallets: one a line, as ADDRESS, ADDRESS,LABEL or ADDRESS,LABEL,EXCHANGE; # begins a comment.
+
+    All or none: if a line cannot be read, the error names it and nothing changes.
+    """
+    from whalesync.text import counted
+
+    entries = list(_entries(file, _read(file)))
+    with open_database(settings().db) as db:
+        added = whales.add(db, entries, now_ms())
+    relabelled = f", {counted(added.relabelled, 'label')} changed" if added.relabelled else ""
+    verb = "was" if (there := added.known + added.relabelled) == 1 else "were"
+    print_error(f"Added {counted(added.new, 'wallet')}; {there:,} {verb} already there{relabelled}.")
+
+
+def _read(file: str) -> str:
+    try:
+        if file != "-":
+            with open(file, encoding="utf-8-sig") as stream:
+                return stream.read()
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: give the name of a file")
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"cannot read {file} ({exc.strerror})") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{file} is not UTF-8 text") from exc
+
+
+def _entries(file: str, text: str) -> Iterator[WatchEntry]:
+    import csv
+
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True), [])]
+            address, label, exchange, *_ = [*cells, "", "", ""]
+            if not address or address.startswith("#") or (number == 1 and address.lower() == "address"):
+                continue
+            if exchange and exchange not in EXCHANGES:
+                raise UsageError(f"no exchange {exchange[:50]!r}: use {' or '.join(EXCHANGES)}")
+            yield WatchEntry(
+                parse.parse_address(address), parse.parse_label(label) or None, exchange or DEFAULT_EXCHANGE
+            )
+        except (UsageError, csv.Error) as exc:
+            raise UsageError(f"line {number} of {file}: {exc}; nothing was changed") from exc
