@@ -18,8 +18,12 @@ from .measure import Report
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller world: 100,000 trades, not 1,000,000")
-    quick = parser.parse_args().quick
-    count = 100_000 if quick else 1_000_000
+    parser.add_argument("--large", action="store_true", help="also statistics of 5,000,000 trades")
+    options = parser.parse_args()
+    count = 100_000 if options.quick else 1_000_000
+    parts = [starting.start_up, syncing.rate, syncing.memory, storing.ingest, keeping.everything]
+    if options.large:
+        parts.append(keeping.largest)
     begun = time.monotonic()
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"
@@ -27,7 +31,7 @@ def main() -> int:
     )
     report = Report()
     with tempfile.TemporaryDirectory(prefix="whalesync-bench-") as folder:
-        for part in (starting.start_up, syncing.rate, syncing.memory, storing.ingest, keeping.everything):
+        for part in parts:
             place = Path(folder) / part.__name__
             place.mkdir()
             part(report, place, count)

@@ -68,6 +68,11 @@ class Report:
     ) -> None:
         self.line(name, f"{got:.2f}", of, least=least, most=most, got=got)
 
+    def wait(self, name: str, waits: list[float]) -> None:
+        """The longest of a writer's waits (seconds)."""
+        worst = max(waits) * 1000
+        self.line(name, f"{worst:.0f}", most=250, got=worst)
+
 
 def environment(db: Path, **more: str) -> dict[str, str]:
     """What a command is started with: nothing but what it is told here."""

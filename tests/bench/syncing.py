@@ -10,6 +10,7 @@ from pathlib import Path
 from whalesync.sandbox import Books, Sandbox, build_world, make_market, make_trade
 from whalesync.store import whales
 from whalesync.store.database import open_database
+from whalesync.store.whales import WatchEntry
 
 from . import world
 from .measure import Report, environment
@@ -30,7 +31,7 @@ def rate(report: Report, folder: Path, count: int) -> None:
     wallets = 60 if count < 1_000_000 else 200
     books = build_world(3, whales=wallets, days=1, trades_per_day=3)
     with Sandbox(books.books, latency=LATENCY) as sandbox:
-        db = _watching(folder / "rate.db", books.whales)
+        db = watching(folder / "rate.db", books.whales)
         _sync(db, sandbox)
         sandbox.requests.clear()
         _sync(db, sandbox)
@@ -57,7 +58,7 @@ def memory(report: Report, folder: Path, count: int) -> None:
             trade = make_trade(marketId=1, createdAt=now - number * 60, txHash=f"0x{number:064x}")
             books.add_trade(world.address(1), trade)
         with Sandbox(books, rate=None) as sandbox:
-            db = _watching(folder / f"{trades}.db", [world.address(1)])
+            db = watching(folder / f"{trades}.db", [world.address(1)])
             peaks.append(_sync(db, sandbox, WHALESYNC_RATE_LIMIT="10000"))
         with open_database(db) as database:
             stored = database.value("SELECT count(*) FROM whale_activity")
@@ -67,9 +68,10 @@ def memory(report: Report, folder: Path, count: int) -> None:
     )
 
 
-def _watching(db: Path, addresses: list[str]) -> Path:
+def watching(db: Path, addresses: list[str]) -> Path:
+    """A file whose watch list has these wallets."""
     with open_database(db) as database:
-        whales.add(database, [(address, None) for address in addresses], 1)
+        whales.add(database, [WatchEntry(address) for address in addresses], 1)
     return db
 
 

@@ -15,12 +15,13 @@ from .measure import bare
 DAY = 86_400_000
 COLUMNS = (
     "whale_id, market_id, platform, tx_hash, action, outcome, amount, price, shares, fee, profit, timestamp,"
-    " visible_to_pro_plus_at, visible_to_pro_at, visible_to_free_at, fill_key, copy"
+    " visible_to_pro_plus_at, visible_to_pro_at, visible_to_free_at, fill_key, copy, stored_at, revision"
 )
 INSERT = (
     f"INSERT INTO whale_activity ({COLUMNS}) VALUES ({', '.join('?' for _ in COLUMNS.split(','))})"
     " ON CONFLICT DO NOTHING"
 )
+PLATFORM = "opinion_trade"
 
 
 def address(number: int) -> str:
@@ -36,15 +37,14 @@ def rows(count: int, *, whales: int, markets: int, days: float, seed: int = 1) -
     for number in range(count):
         at = start + (now - start) * number // count // 1000 * 1000
         thousandths, hundredths = rng.randrange(1, 1000), rng.randrange(100, 1_000_000)
-        amount = thousandths * hundredths / 100_000
         yield (
             rng.randrange(whales) + 1,
             rng.randrange(markets) + 1,
-            "opinion_trade",
+            PLATFORM,
             "0x" + rng.randbytes(32).hex(),
             "BUY" if rng.random() < 0.6 else "SELL",
             "YES" if rng.random() < 0.6 else "NO",
-            amount,
+            thousandths * hundredths / 100_000,
             thousandths / 1000,
             hundredths / 100,
             thousandths * hundredths / 10_000_000,
@@ -55,29 +55,33 @@ def rows(count: int, *, whales: int, markets: int, days: float, seed: int = 1) -
             at + 900_000,
             rng.getrandbits(64) - 2**63,
             1,
+            at,
+            1,
         )
 
 
-def make(db: Path, count: int, *, whales: int = 1_000, markets: int = 2_000, days: float) -> Path:
+def make(db: Path, count: int, *, whales: int = 600, markets: int = 2_000, days: float) -> Path:
     """A file with ``count`` trades, and a sync that has just been."""
     open_database(db).close()
     now = int(time.time() * 1000)
     connection = bare(db)
-    with connection:
-        connection.execute("BEGIN")
-        connection.executemany(
-            "INSERT INTO whales (id, address, created_at, updated_at) VALUES (?, ?, ?, ?)",
-            [(number, address(number), now, now) for number in range(1, whales + 1)],
-        )
-        connection.executemany(
-            "INSERT INTO markets (id, external_id, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-            [(number, str(number), f"Market {number}", now, now) for number in range(1, markets + 1)],
-        )
-        connection.execute(
-            "INSERT INTO sync_logs (type, status, started_at, ended_at) VALUES ('whales', 'completed', ?, ?)",
-            (now, now),
-        )
-        connection.executemany(INSERT, rows(count, whales=whales, markets=markets, days=days))
+    connection.execute("BEGIN")
+    connection.executemany(
+        f"INSERT INTO whales (id, platform, address, created_at, updated_at) VALUES (?, '{PLATFORM}', ?, ?, ?)",
+        [(number, address(number), now, now) for number in range(1, whales + 1)],
+    )
+    connection.executemany(
+        "INSERT INTO markets (id, platform, kind, external_id, title, created_at, updated_at)"
+        f" VALUES (?, '{PLATFORM}', 'market', ?, ?, ?, ?)",
+        [(number, str(number), f"Market {number}", now, now) for number in range(1, markets + 1)],
+    )
+    connection.execute(
+        "INSERT INTO sync_logs (type, status, started_at, ended_at) VALUES ('whales', 'completed', ?, ?)",
+        (now, now),
+    )
+    connection.execute("INSERT INTO facts (name, value) VALUES ('exchange_time', ?)", (now,))
+    connection.executemany(INSERT, rows(count, whales=whales, markets=markets, days=days))
+    connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return db
@@ -86,7 +90,7 @@ def make(db: Path, count: int, *, whales: int = 1_000, markets: int = 2_000, day
 def add(db: Path, count: int, seed: int) -> None:
     """A few trades more, most of them of today, some late."""
     connection = bare(db)
-    with connection:
-        connection.execute("BEGIN")
-        connection.executemany(INSERT, rows(count, whales=1_000, markets=1_000, days=2, seed=seed))
+    connection.execute("BEGIN")
+    connection.executemany(INSERT, rows(count, whales=600, markets=1_000, days=2, seed=seed))
+    connection.execute("COMMIT")
     connection.close()

@@ -1,16 +1,49 @@
-"""Fixtures for the tests with real processes."""
+"""Fixtures for the tests with real processes, and what keeps those apart that measure time.
+
+The tests run beside each other, in the processes of pytest-xdist. One that is marked ``alone`` measures rates, and runs
+while no other does: it holds a lock that all others share.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from machine import KEY, Host, fill_books, wallet
+from support.host import KEY, Host, fill_books, wallet
 
 from whalesync.sandbox import Books, Sandbox
+
+LOCKS = Path(tempfile.gettempdir()) / f"whalesync-tests-{os.getuid()}"
+
+
+@contextmanager
+def lock(name: str, kind: int) -> Iterator[None]:
+    """Hold a lock among all processes of this user's tests."""
+    LOCKS.mkdir(exist_ok=True)
+    with open(LOCKS / name, "w") as file:
+        fcntl.flock(file, kind)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Share the machine with the other tests, or have it alone."""
+    if request.node.get_closest_marker("early"):
+        yield
+    elif request.node.get_closest_marker("alone"):
+        with lock("gate", fcntl.LOCK_EX), lock("machine", fcntl.LOCK_EX):
+            yield
+    else:
+        with lock("gate", fcntl.LOCK_SH):  # whoever waits for the machine alone lets nobody pass
+            pass
+        with lock("machine", fcntl.LOCK_SH):
+            yield
 
 
 @pytest.fixture
@@ -21,7 +54,7 @@ def books() -> Books:
 
 @pytest.fixture
 def exchange(books: Books) -> Iterator[Sandbox]:
-    """The stand-in exchange with these books, without a rate limit."""
+    """The simulated exchange with these books, without a rate limit."""
     with Sandbox(books, key=KEY, rate=None) as sandbox:
         yield sandbox
 
@@ -45,3 +78,12 @@ def unprivileged() -> list[str]:
     if shutil.which("setpriv") is None:
         pytest.skip("needs setpriv to give up what root may do")
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """The program that makes system calls fail, or kills at one."""
+    found = shutil.which("strace")
+    if found is None:
+        pytest.skip("needs strace")
+    return found

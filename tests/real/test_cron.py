@@ -1,8 +1,8 @@
-"""A real cron daemon runs the printed crontab against the stand-in exchange, for two to three minutes.
+"""A real cron daemon runs the printed crontab against the simulated exchange, for two to three minutes.
 
-It runs as root in a mount namespace of its own: its spool, its system crontabs, its pid file and its
-``sendmail`` are private folders, so that the host's cron, crontabs and mail are neither seen nor touched.
-Its time zone is chosen so that the second minute is a full hour: all four lines come due in a short while.
+It runs as root in a mount namespace of its own: its spool, its system crontabs, its pid file and its ``sendmail`` are
+private folders, so that the host's cron, crontabs and mail are neither seen nor touched. Its time zone is chosen so
+that the second minute is a full hour: all four lines come due in a short while.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.fills import listed, query, stored
 
 import whalesync
-from whalesync.sandbox import Books, Sandbox, build_world
-from whalesync.store.database import open_database, open_existing
+from whalesync.sandbox import Sandbox, build_world
+from whalesync.store.database import open_database
 
 CRON = shutil.which("cron", path="/usr/sbin:/usr/bin:/sbin")
 NEEDED = ("unshare", "setpriv", "mount", "crontab")
@@ -52,17 +52,10 @@ def why_not() -> str | None:
         return "needs Debian's cron"
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
         return f"needs {', '.join(missing)}"
-    if subprocess.run(
-        ["unshare", "-m", "mount", "--bind", "/dev/null", "/etc/crontab"], check=False
-    ).returncode:
+    mount = ["unshare", "-m", "mount", "--bind", "/dev/null", "/etc/crontab"]
+    if subprocess.run(mount, check=False).returncode:
         return "needs the right to mount"
     return None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _able() -> None:
-    if reason := why_not():
-        pytest.skip(reason)
 
 
 class Clock:
@@ -75,19 +68,18 @@ class Clock:
         return time.time() if self.stands_at is None else self.stands_at
 
 
-def whalesync_says(*arguments: str, **environ: str) -> str:
-    """Standard output of a command of ours, started as from a shell."""
-    done = subprocess.run(
-        [sys.executable, "-m", "whalesync", *arguments],
-        env={**os.environ, "PYTHONPATH": SOURCES, **environ}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def printed(*arguments: str, **environ: str) -> str:
+    """Standard output of a command, started as from a shell."""
+    command = [sys.executable, "-m", "whalesync", *arguments]
+    env = {**os.environ, "PYTHONPATH": SOURCES, **environ}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @contextmanager
 def cron(crontab: str, folder: Path, full_hour: int) -> Iterator[Path]:
-    """A cron daemon with this crontab, to whom it is a full hour at ``full_hour``; yields where its mail goes."""
+    """A cron daemon with this crontab, for which ``full_hour`` is a full hour; yields where its mail goes."""
     assert CRON is not None
     for name in ("sbin", "crontabs", "cron.d", "run"):
         (folder / name).mkdir(parents=True)
@@ -97,11 +89,9 @@ def cron(crontab: str, folder: Path, full_hour: int) -> Iterator[Path]:
     (folder / "sbin" / "sendmail").write_text(SENDMAIL.format(mails=mails))
     (folder / "sbin" / "sendmail").chmod(0o755)
     (folder / "crontab").write_text(crontab)
-    minutes_ahead = -(full_hour // 60) % 60
-    daemon = subprocess.Popen(
-        ["unshare", "-m", "/bin/sh", "-c", DAEMON, "sh", folder],
-        env={"PATH": "/usr/bin:/bin", "TZ": f"HERE-00:{minutes_ahead:02d}"}, start_new_session=True,
-    )  # fmt: skip
+    environ = {"PATH": "/usr/bin:/bin", "TZ": f"HERE-00:{-(full_hour // 60) % 60:02d}"}
+    command = ["unshare", "-m", "/bin/sh", "-c", DAEMON, "sh", str(folder)]
+    daemon = subprocess.Popen(command, env=environ, start_new_session=True)
     try:
         yield mails
         assert daemon.poll() is None, "the daemon has ended by itself"
@@ -112,30 +102,15 @@ def cron(crontab: str, folder: Path, full_hour: int) -> Iterator[Path]:
 
 def minutes_of(db: Path, job: str) -> list[int]:
     """The minutes (Unix seconds) in which the job's runs began, oldest first; of runs that are over."""
-    with open_existing(db) as looking:
-        runs = looking.rows(
-            "SELECT started_at FROM sync_logs WHERE type = ? AND ended_at > 0 ORDER BY id", (job,)
-        )
-    return [row["started_at"] // 60_000 * 60 for row in runs]
+    sql = "SELECT started_at FROM sync_logs WHERE type = ? AND ended_at > 0 ORDER BY id"
+    return [started_at // 60_000 * 60 for (started_at,) in query(db, sql, job)]
 
 
-def stored(db: Path, whale: str) -> Counter[str]:
-    """How many fills of each transaction are in the database."""
-    with open_existing(db) as looking:
-        rows = looking.rows(
-            "SELECT tx_hash FROM whale_activity JOIN whales ON whales.id = whale_id WHERE address = ?",
-            (whale,),
-        )
-    return Counter(row["tx_hash"] for row in rows)
-
-
-def shown(books: Books, whale: str) -> Counter[str]:
-    """How many fills of each transaction the exchange shows."""
-    return Counter(str(trade["txHash"]) for trade in books.trades(whale))
-
-
+@pytest.mark.early
 def test_cron_runs_the_printed_crontab(tmp_path: Path) -> None:
-    """All four jobs run on time and in silence, and every trade of the exchange's books is in the database."""
+    """All four jobs run on time and without a word, and every trade of the exchange is in the database."""
+    if reason := why_not():
+        pytest.skip(reason)
     clock = Clock()
     books, whales = build_world(
         7, clock=clock, binary=20, categorical=2, whales=2, days=2, trades_per_day=200
@@ -156,10 +131,10 @@ def test_cron_runs_the_printed_crontab(tmp_path: Path) -> None:
         env_file.write_text(f"OPINION_TRADE_API_KEY='{sandbox.key}'\nWHALESYNC_API_URL={sandbox.url}\n")
         env_file.chmod(0o600)
         for whale in whales:
-            whalesync_says("whales", "add", whale, **settings)
+            printed("whales", "add", whale, **settings)
         with open_database(db) as made, made.write():
             made.remember("made_at", (first - 2 * 86_400) * 1000)  # old enough for a cleanup to be due
-        crontab = whalesync_says("crontab", **settings)
+        crontab = printed("crontab", **settings)
         assert sandbox.key not in crontab
         with cron(f"{crontab}\n* * * * * {CONTROL}\n", tmp_path / "cron", full_hour=minutes[1]) as mails:
             while minutes_of(db, "whales")[-1:] != minutes[-1:] and time.time() < minutes[-1] + 50:
@@ -168,19 +143,17 @@ def test_cron_runs_the_printed_crontab(tmp_path: Path) -> None:
     assert minutes_of(db, "whales") == minutes
     for job in ("markets", "stats", "cleanup"):
         assert minutes_of(db, job) == [minutes[1]], job
-    with open_existing(db) as looking:
-        runs = looking.rows("SELECT DISTINCT status, error FROM sync_logs")
-        last = looking.value("SELECT max(started_at) FROM sync_logs WHERE type = 'whales'")
-    assert [tuple(run) for run in runs] == [("completed", None)]
+    assert query(db, "SELECT DISTINCT status, error FROM sync_logs") == [("completed", None)]
 
     subjects = [line for line in mails.read_text().splitlines() if line.startswith("Subject:")]
     assert subjects, "not even the line that is there to be mailed was mailed"
     assert [subject for subject in subjects if not subject.endswith(CONTROL)] == []
 
+    ((last,),) = query(db, "SELECT max(started_at) FROM sync_logs WHERE type = 'whales'")
     for whale in whales:
         clock.stands_at = None
-        assert stored(db, whale) <= shown(books, whale)
+        assert stored(db, whale) <= listed(books.trades(whale))
         clock.stands_at = last / 1000
-        assert shown(books, whale) <= stored(db, whale)
-        assert shown(books, whale)[f"0x{first + 90:064x}"] == 1
+        assert listed(books.trades(whale)) <= stored(db, whale)
+        assert f"0x{first + 90:064x}" in {fill.tx_hash for fill in stored(db, whale)}
     assert sandbox.busiest_second() <= 15

@@ -1,45 +1,36 @@
-"""Killed at a system call, killed at any moment, stopped by a signal: the file is whole, the next run completes."""
+"""Killed at a system call or at any moment, stopped by a signal: the file is whole, and the next run completes."""
 
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from machine import Ended, Host, Running, wait_until, wallet
-from machine import shown as shown_by
+from support.fills import listed
+from support.host import Host, Running, wait_until, wallet
 
 from whalesync.sandbox import Books, Sandbox
 
-STRACE = shutil.which("strace")
-needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace")
-
-
-def run_killed(host: Host, call: str, number: int) -> Ended:
-    """A sync that is killed at its ``number``-th system call of this kind, if it makes so many."""
-    assert STRACE is not None
-    return host.run(
-        "sync-whales",
-        # Without --seccomp-bpf: it would count wrongly.
-        before=[STRACE, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
-                "-e", f"inject={call}:signal=KILL:when={number}"],
-    )  # fmt: skip
+KILLS = 8  # of each kind of system call
+SIGNALS = 9  # of each kind
 
 
 def check_after_kill(host: Host, books: Books, *, watch: bool = False) -> None:
-    """What holds after a kill, whenever it came; and what the next run makes of it."""
+    """What holds after a kill, whenever it came, and what the next run makes of it."""
     if host.db.exists():
         host.check_whole()
-        if host.rows("SELECT 1 FROM sqlite_schema WHERE name = 'whale_activity'"):
+        if host.rows("SELECT 1 FROM sqlite_schema WHERE name = 'sync_logs'"):
             for number in (1, 2):
-                assert host.stored(number) <= shown_by(books, number)
+                assert host.stored(number) <= listed(books.trades(wallet(number)))
     if watch:
         host.watch(wallet(1), wallet(2))
     host.succeed("sync-whales")
     host.check_whole()
-    host.check_exact(books, 2)
+    host.check_exact(books)
     *before, last = host.rows("SELECT status, ended_at, error FROM sync_logs ORDER BY id")
     assert last[0] == "completed"
     for status, ended_at, error in before:
@@ -47,111 +38,115 @@ def check_after_kill(host: Host, books: Books, *, watch: bool = False) -> None:
         assert status == "completed" or (status == "failed" and ("killed" in error or "SIG" in error))
 
 
-def start_over(host: Host, content: bytes | None) -> None:
-    """Leave nothing in the folder but this database file, or none."""
-    for file in host.folder.iterdir():
-        file.unlink()
-    if content is not None:
-        host.db.write_bytes(content)
+def count_calls(strace: str, host: Host, call: str, trace: Path) -> tuple[int, int]:
+    """Run a sync; returns when it first made such a call for its database, and how many it made in all.
+
+    Of the thread that made the most, because strace counts each thread's calls by themselves.
+    """
+    host.succeed("sync-whales", before=[strace, "-f", "-qq", "-y", "-o", str(trace), "-e", f"trace={call}"])
+    lines = trace.read_text().splitlines()
+    (thread, count), *_ = Counter(line.split()[0] for line in lines).most_common(1)
+    of_thread = [line for line in lines if line.split()[0] == thread]
+    return next(i for i, line in enumerate(of_thread, 1) if host.db.name in line), count
 
 
-def start_and_wait(host: Host, exchange: Sandbox, rng: random.Random, round: int) -> Running:
-    """A sync that has been under way for a random time: from when it takes its lock, or its first request, on.
+def kill_at_each(
+    strace: str, host: Host, call: str, content: bytes | None, trace: Path, check: Callable[[], None]
+) -> None:
+    """Kill runs, each at another call of this kind, spread over the run; ``content``: of the file before each."""
+    host.start_over(content)
+    first, last = count_calls(strace, host, call, trace)
+    moments = {first + (last - first) * i // (KILLS - 1) for i in range(KILLS)}
+    killed = 0
+    for moment in sorted(moments):
+        host.start_over(content)
+        # Without --seccomp-bpf: with it, strace would count wrongly.
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={moment}"]
+        killed += host.run("sync-whales", before=[strace, "-f", "-qq", "-o", "/dev/null", *inject]).code != 0
+        check()
+    assert killed >= len(moments) - 1  # the last call may be one that not every run makes
+    print(f"{call}: killed {killed} times, from call {first} to {last}")
 
-    Earlier it is Python that is being loaded, which says what it likes about a signal.
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate", "unlink", "openat"])
+def test_killed_in_a_sync(call: str, host: Host, books: Books, strace: str, tmp_path: Path) -> None:
+    """A sync killed at the Nth call, for N all over the run: whole, and exact after the next."""
+    content = host.db.read_bytes()
+    kill_at_each(strace, host, call, content, tmp_path / "trace", lambda: check_after_kill(host, books))
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate", "unlink"])
+def test_killed_while_creating_the_file(
+    call: str, host: Host, books: Books, strace: str, tmp_path: Path
+) -> None:
+    """A first run killed at the Nth call, for N all over the creation of the file: the next run creates it."""
+    kill_at_each(
+        strace, host, call, None, tmp_path / "trace", lambda: check_after_kill(host, books, watch=True)
+    )
+
+
+def start_and_wait(host: Host, exchange: Sandbox, rng: random.Random, number: int) -> Running:
+    """A sync that has been under way for a random time: since it took its lock, or since its first request.
+
+    Earlier Python itself is being loaded, which says what it likes about a signal.
     """
     exchange.latency = 0.06
     exchange.requests.clear()
     running = host.start("sync-whales")
-    if round % 3:
-        wait_until(lambda: exchange.requests)
-        time.sleep(rng.uniform(0, 0.2))
-    else:
-        wait_until((host.folder / "whalesync.db.sync-whales.lock").exists)
-        time.sleep(rng.uniform(0, 0.1))
+    wait_until((lambda: exchange.requests) if number % 3 else host.beside(".sync-whales.lock").exists)
+    time.sleep(rng.uniform(0, 0.2 if number % 3 else 0.1))
     return running
 
 
-@needs_strace
-@pytest.mark.parametrize(
-    ("call", "first", "step"),
-    [("pwrite64", 1, 27), ("fdatasync", 1, 1), ("ftruncate", 1, 1), ("unlink", 1, 1), ("openat", 320, 23)],
-)
-def test_killed_in_a_sync(call: str, first: int, step: int, host: Host, books: Books) -> None:
-    """A sync killed at the Nth call, for N all over the run: whole, and exact after the next."""
-    content = host.db.read_bytes()
-    killed = 0
-    for number in range(first, 10_000, step):
-        start_over(host, content)
-        if run_killed(host, call, number).code == 0:
-            break
-        killed += 1
-        check_after_kill(host, books)
-    assert killed
-    print(f"{call}: killed {killed} times, the last at number {number - step}")
-
-
-@needs_strace
-@pytest.mark.parametrize(
-    ("call", "step"), [("pwrite64", 9), ("fdatasync", 2), ("ftruncate", 1), ("unlink", 2)]
-)
-def test_killed_while_making_the_file(call: str, step: int, host: Host, books: Books) -> None:
-    """A first run killed at the Nth call, for N all over the making of the file: the next run makes it."""
-    killed = 0
-    for number in range(1, 10_000, step):
-        start_over(host, None)
-        if run_killed(host, call, number).code == 0:
-            break
-        killed += 1
-        check_after_kill(host, books, watch=True)
-    assert killed
-    print(f"{call}: killed {killed} times, the last at number {number - step}")
-
-
-def test_killed_at_random_moments(host: Host, books: Books, exchange: Sandbox) -> None:
-    """kill -9 at any moment of a run: whole, and exact after the next."""
+@pytest.fixture
+def runs(host: Host, exchange: Sandbox) -> Iterator[Running]:
+    """One sync after the other, each on a file without trades, and each at a random moment of its run."""
     content = host.db.read_bytes()
     rng = random.Random(1)
+
+    def start_each() -> Iterator[Running]:
+        for number in range(SIGNALS):
+            host.start_over(content)
+            yield start_and_wait(host, exchange, rng, number)
+
+    return start_each()
+
+
+def test_killed_at_random_moments(
+    host: Host, books: Books, exchange: Sandbox, runs: Iterator[Running]
+) -> None:
+    """kill -9 at any moment of a run: whole, and exact after the next."""
     killed = 0
-    for round in range(9):
-        start_over(host, content)
-        running = start_and_wait(host, exchange, rng, round)
+    for running in runs:
         running.send(signal.SIGKILL)
         killed += running.wait().code == -signal.SIGKILL
         exchange.latency = 0
         check_after_kill(host, books)
     assert killed
-    print(f"killed {killed} times")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_at_random_moments(
-    signum: signal.Signals, host: Host, books: Books, exchange: Sandbox
+    signum: signal.Signals, host: Host, books: Books, exchange: Sandbox, runs: Iterator[Running]
 ) -> None:
-    """SIGTERM or SIGINT at any moment: 143 or 130 and a failed row, or done; in silence; exact after the next."""
-    content = host.db.read_bytes()
-    rng = random.Random(signum)
+    """SIGTERM or SIGINT at any moment: 143 or 130 and a failed row, or done; silent; exact after the next."""
     stopped = 0
-    for round in range(9):
-        start_over(host, content)
-        running = start_and_wait(host, exchange, rng, round)
+    for running in runs:
         running.send(signum)
-        ended = running.wait(timeout=10)
+        ended = running.wait(timeout=20)
         assert ended.out == ""
-        # Before and after the run itself, it is the system or Python that ends the process.
+        # Before and after the run itself, the system or Python ends the process.
         assert ended.code in (0, 128 + signum, -signum)
-        runs = host.rows("SELECT status, error FROM sync_logs") if ended.code != -signum else []
+        logged = host.rows("SELECT status, error FROM sync_logs") if ended.code != -signum else []
         if ended.code == 128 + signum:
-            stopped += bool(runs)
+            stopped += bool(logged)
             assert len(ended.lines()) <= 1, ended
-            assert [run for run in runs if run != ("failed", f"stopped by {signum.name}")] == []
+            assert [row for row in logged if row != ("failed", f"stopped by {signum.name}")] == []
         elif ended.code == 0:
-            assert ended.err == ""
-            assert runs == [("completed", None)]
+            assert (ended.err, logged) == ("", [("completed", None)])
         exchange.latency = 0
         check_after_kill(host, books)
     assert stopped
-    print(f"stopped {stopped} times")
 
 
 def test_signals_again_and_again(host: Host, books: Books, exchange: Sandbox) -> None:
@@ -161,19 +156,19 @@ def test_signals_again_and_again(host: Host, books: Books, exchange: Sandbox) ->
     wait_until(lambda: exchange.requests)
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         running.send(signum)
-    ended = running.wait(timeout=10)
+    ended = running.wait(timeout=20)
     assert (ended.code in (130, 143), ended.out, ended.err) == (True, "", ""), ended
     assert host.last_run()[0] == "failed"
     exchange.latency = 0
     check_after_kill(host, books)
 
 
-def test_stopped_while_an_answer_is_awaited(host: Host, exchange: Sandbox) -> None:
-    """SIGTERM does not wait for an answer that is long in coming."""
+def test_stopped_while_a_response_is_awaited(host: Host, exchange: Sandbox) -> None:
+    """SIGTERM does not wait for a response that takes 30 s."""
     exchange.latency = 30
     running = host.start("sync-whales")
     wait_until(lambda: exchange.requests)
     running.send(signal.SIGTERM)
-    ended = running.wait(timeout=5)
+    ended = running.wait(timeout=20)
     assert (ended.code, ended.err) == (143, "")
     assert host.last_run()[:3] == ("failed", 0, "stopped by SIGTERM")

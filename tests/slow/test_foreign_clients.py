@@ -1,4 +1,6 @@
-"""Clients that others wrote for the real exchange parse the stand-in's answers without an error."""
+"""Clients that others wrote for the real exchange parse the sandbox's responses without an error."""
+
+from __future__ import annotations
 
 import json
 import subprocess
@@ -58,10 +60,13 @@ async def main(url, key, *wallets):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+# Slow: installs the foreign packages, some 60 MB, from PyPI.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of its own, with the foreign clients: their dependencies are not to mix with ours."""
+    """A Python of its own with the foreign clients, so that their dependencies do not mix with ours."""
     folder = tmp_path_factory.mktemp("foreign")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -72,34 +77,23 @@ def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(python: Path, script: str, *arguments: str) -> Any:
     """What the script prints as JSON; its traceback is shown if it fails."""
-    done = subprocess.run(
-        [python, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=sys.stderr, timeout=120, check=True
-    )
+    command = [str(python), "-c", script, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=sys.stderr, timeout=120, check=True)
     return json.loads(done.stdout)
 
 
-def traded_token(books: Books, wallet: str) -> str:
-    market = books.market(books.trades(wallet)[0]["marketId"])
-    return str(market["yesTokenId"])
-
-
-# Slow: installs the foreign packages, some 60 MB, from PyPI.
-@pytest.mark.slow
 def test_the_official_client_reads_every_market_and_a_price(foreign_python: Path) -> None:
     """`openapi_market_get` and `openapi_token_latest_price_get`, with the client's strict models."""
     books, whales = build_world(7, clock=lambda: NOW)
-    token = traded_token(books, whales[0])
+    token = books.market(books.trades(whales[0])[0]["marketId"])["yesTokenId"]
     with Sandbox(books, key=KEY, rate=None) as sandbox:
         # This client's paths begin with /openapi themselves.
-        host = sandbox.url.removesuffix("/openapi")
-        seen = run(foreign_python, OFFICIAL, host, KEY, token)
-    markets = books.markets()
-    assert [market["marketId"] for market in seen["markets"]] == [market["marketId"] for market in markets]
-    for ours, theirs in zip(markets, seen["markets"], strict=True):
+        seen = run(foreign_python, OFFICIAL, sandbox.url.removesuffix("/openapi"), KEY, token)
+    for ours, theirs in zip(books.markets(), seen["markets"], strict=True):
         # `isIncentivized` is the client's own invention, from a field the exchange need not send.
         fields = theirs.keys() - {"isIncentivized", "childMarkets"}
         assert {name: theirs[name] for name in fields} == {name: ours[name] for name in fields}
-        assert {"marketTitle", "status", "volume", "cutoffAt", "yesTokenId"} <= fields
+        assert {"marketId", "marketTitle", "status", "volume", "cutoffAt", "yesTokenId"} <= fields
         children = [child["yesTokenId"] for child in ours["childMarkets"] or ()]
         assert [child["yesTokenId"] for child in theirs.get("childMarkets") or ()] == children
     assert seen["price"]["tokenId"] == token
@@ -107,16 +101,13 @@ def test_the_official_client_reads_every_market_and_a_price(foreign_python: Path
     assert isinstance(seen["price"]["timestamp"], int)
 
 
-# Slow: installs the foreign packages, some 60 MB, from PyPI.
-@pytest.mark.slow
 def test_ccxt_reads_every_market_and_the_last_trades(foreign_python: Path) -> None:
     """`fetch_markets` and `fetch_my_trades`; ccxt looks each trade's market up by itself, within the rate."""
     books, whales = build_world(7, clock=lambda: NOW)
     with Sandbox(books, key=KEY) as sandbox:
         seen = run(foreign_python, CCXT, sandbox.url, KEY, *whales)
-        statuses = {request.status for request in sandbox.requests}
-    assert statuses == {200}
-    binary = [each for market in books.markets() for each in market["childMarkets"] or (market,)]
+        assert {request.status for request in sandbox.requests} == {200}
+    tradable = [each for market in books.markets() for each in market["childMarkets"] or (market,)]
     assert seen["markets"] == [
         [
             str(market["marketId"]),
@@ -124,7 +115,7 @@ def test_ccxt_reads_every_market_and_the_last_trades(foreign_python: Path) -> No
             market["statusEnum"] == "Resolved",
             [market["yesTokenId"], market["noTokenId"]],
         ]
-        for market in binary
+        for market in tradable
     ]
     for wallet in whales:
         expected = [as_ccxt_shows(books, trade) for trade in books.trades(wallet)[:20]]

@@ -1,12 +1,13 @@
-"""A month of the crontab, played fast: every trade is there, none is twice, and nothing grows that should not.
+"""A month of the crontab in minutes: every trade is stored once, and nothing grows that should not.
 
-One process, one simulated clock, the real jobs over real HTTP against the stand-in exchange. What happens in the
-month (outages, a host that is off, clocks that jump, wallets that come and go) is written down in SPELLS and
-WATCHING; what happens by chance (single bad answers, kills) follows from SEED.
+One process, one simulated clock, the real jobs over real HTTP against the sandbox. What happens in the month (outages,
+a host that is off, clocks that jump, wallets that come and go) is listed in SPELLS and WATCHING; what happens by chance
+(single bad responses, kills) follows from SEED.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -23,18 +24,22 @@ from typing import NamedTuple
 
 import pytest
 import stamina
-from reckoning import Reckoning
-from thirty_days import Moment, Weather
+from support.fills import query
+from support.reckoning import Reckoning
+from support.weather import Moment, Weather
 
 from whalesync.errors import Interrupted, WhalesyncError
-from whalesync.jobs.perform import perform
+from whalesync.exchanges import EXCHANGES
+from whalesync.jobs.dispatch import perform
+from whalesync.jobs.health import State, cleanup_due
 from whalesync.jobs.run import Clock
+from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_WHALES, Job
 from whalesync.sandbox import Sandbox, World, build_world, make_trade
 from whalesync.settings import Settings
-from whalesync.store import log, whales
+from whalesync.store import sync_log, trades, whales
 from whalesync.store.database import open_database, open_existing
+from whalesync.store.whales import WatchEntry
 from whalesync.views import status
-from whalesync.views.health import FAILING, GOOD, LATE, NEVER_RAN, cleanup_due
 from whalesync.views.output import console_on
 
 # A shorter month is the same month, scaled; its outages are as much shorter.
@@ -45,11 +50,9 @@ RETENTION_DAYS = max(1, DAYS // 3)
 
 START = 1_767_225_600.0  # 2026-01-01, midnight UTC: at the beginning of one of the world's seasons
 KEY = "sandbox-key"
+EXCHANGE = "opinion_trade"
 KILLS_A_RUN = max(0.0015, 5 / (DAYS * 1440))
-QUIET_MINUTES = (
-    10  # before each check (and before the host goes off), so that what was put off is made up for
-)
-UNIT = {"sync-whales": "whales", "sync-markets": "markets", "compute-stats": "stats", "cleanup": "cleanup"}
+QUIET_MINUTES = 10  # before each check, and before the host goes off, so that the jobs catch up
 
 
 class Spell(NamedTuple):
@@ -90,15 +93,15 @@ CHECK_DAYS = (2, 5, 9, 11, 12, 15, 18.5, 21, 23, 25, 28, 30)
 CHECKS = {*(round(day * 288 * SCALE) * 5 for day in CHECK_DAYS), LAST_MINUTE}
 
 APART = """
-import sys
+import json, sys
 from pathlib import Path
-from whalesync.jobs.perform import perform
+from whalesync.jobs.dispatch import perform
 from whalesync.jobs.run import Clock
+from whalesync.jobs.table import job_named
 from whalesync.settings import Settings
 
-command, db, url, key, now, days = sys.argv[1:]
-settings = Settings(db=Path(db), api_url=url, api_key=key, rate_limit=1_000_000, retention_days=int(days))
-perform(command, settings, clock=Clock(now=lambda: int(now)))
+command, db, values, now = sys.argv[1:]
+perform(job_named(command), Settings(Path(db), values=json.loads(values)), clock=Clock(now=lambda: int(now)))
 # Not ru_maxrss, which begins with what the parent had.
 usage = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
 print(usage["VmHWM"].split()[0])
@@ -116,20 +119,20 @@ class Month:
         self.world = world
         self.moment = moment
         self.weather = weather
-        self.settings = Settings(
-            db=folder / "whalesync.db",
-            api_url=sandbox.url,
-            api_key=KEY,
-            rate_limit=1_000_000,
-            retention_days=RETENTION_DAYS,
-        )
+        values = {
+            "OPINION_TRADE_API_KEY": KEY,
+            "WHALESYNC_API_URL": sandbox.url,
+            "WHALESYNC_RATE_LIMIT": "10000",
+            "WHALESYNC_RETENTION_DAYS": str(RETENTION_DAYS),
+        }
+        self.settings = Settings(folder / "whalesync.db", values=values)
         self.clock = Clock(now=moment.host)
         self.rng = Random(SEED)
         self.reckoning = Reckoning(self.settings.db, world.books, RETENTION_DAYS)
         #: of each run in turn: its job, and how it ended; None where a kill left that open
         self.runs: list[tuple[str, str | None]] = []
         self.took: defaultdict[str, list[float]] = defaultdict(list)  # wall seconds of each run
-        self.cpu: Counter[str] = Counter()  # seconds, the stand-in's included
+        self.cpu: defaultdict[str, float] = defaultdict(float)  # seconds, the stand-in's included
         self.added: dict[str, int] = {}  # since when each wallet is watched, in ms
         self.apart_mb = 0.0  # the most memory that the last process for a job had
         self.marks: list[dict[str, float]] = []
@@ -137,7 +140,7 @@ class Month:
             db.remember("made_at", moment.host())
 
     def play(self) -> None:
-        """Minute by minute."""
+        """Run the month, minute by minute."""
         for minute in range(LAST_MINUTE + 1):
             self.moment.now = max(self.moment.now, START + minute * 60)
             self.sandbox.requests.clear()
@@ -149,7 +152,7 @@ class Month:
             self.look(minute, spells)
 
     def set_weather(self, minute: int, kinds: set[str]) -> None:
-        """What this minute's requests will meet."""
+        """Set the faults of this minute."""
         weather = self.weather
         weather.calm = any(0 <= quiet - minute < QUIET_MINUTES for quiet in CHECKS | GOES_OFF)
         down = [kind for kind in kinds if kind.startswith("down ")]
@@ -160,16 +163,16 @@ class Month:
         )
 
     def watch(self, minute: int) -> None:
-        """The user's own doings, and a busy day of the first wallet."""
+        """Change the watch list as the user does; one day, give the first wallet many trades."""
         for day, what, number in WATCHING:
             if minute == round(day * 1440 * SCALE):
                 address, now = self.world.whales[number], self.moment.host()
                 with open_database(self.settings.db) as db:
                     if what == "add":
-                        whales.add(db, [(address, f"whale {number}")], now)
+                        whales.add(db, [WatchEntry(address, f"whale {number}")], now)
                         self.added.setdefault(address, now)
                     else:
-                        whales.remove(db, address, now)
+                        whales.remove(db, EXCHANGE, address, now)
         if minute == round(BURST_DAY * 1440 * SCALE):
             for number in range(BURST):
                 at = int(self.moment.now) - number // 7
@@ -180,60 +183,64 @@ class Month:
 
     def cron(self, minute: int) -> None:
         """Start what the crontab starts at this minute; in no particular order, as cron does."""
-        jobs = ["sync-whales"]
-        if minute % 5 == 0 or minute in CHECKS:
-            jobs.append("sync-markets")
-        if minute % 60 == 0 or minute in CHECKS:
-            jobs.append("compute-stats")
+        check = minute in CHECKS
+        jobs = [SYNC_WHALES]
+        if minute % 5 == 0 or check:
+            jobs.append(SYNC_MARKETS)
+        if minute % 60 == 0 or check:
+            jobs.append(COMPUTE_STATS)
         if minute % 15 == 0:
-            jobs.append("cleanup")
+            jobs.append(CLEANUP)
         self.rng.shuffle(jobs)
-        calm_check = minute in CHECKS
-        if calm_check:
-            jobs.sort(key=["cleanup", "sync-markets", "sync-whales", "compute-stats"].index)
+        if check:
+            jobs.sort(key=[CLEANUP, SYNC_MARKETS, SYNC_WHALES, COMPUTE_STATS].index)
         for job in jobs:
-            if job == "cleanup" and not self.cleanup_is_due():
+            if job is CLEANUP and not self.cleanup_is_due():
                 continue
-            asks = job in ("sync-whales", "sync-markets")
-            if asks and (job == "sync-whales" if calm_check else self.killing()):
-                self.start_apart(job, kill=not calm_check)
+            asks = job in (SYNC_WHALES, SYNC_MARKETS)
+            if asks and (job is SYNC_WHALES if check else self.killing()):
+                self.start_apart(job, kill=not check)
             else:
                 stop = not self.weather.calm and not self.weather.outage and self.rng.random() < 0.002
-                self.start(job, stop=stop, full=calm_check)
+                self.start(job, stop=stop)
 
     def killing(self) -> bool:
-        """Whether chance has it that a run is killed now."""
+        """Whether a run is killed now, by chance."""
         return not self.weather.calm and self.rng.random() < KILLS_A_RUN
 
     def cleanup_is_due(self) -> bool:
         """What ``cleanup --if-due`` asks; before a cleanup, what it may delete is remembered."""
         with open_database(self.settings.db) as db:
-            due = cleanup_due(self.moment.host(), log.last_good_start(db, "cleanup"), db.fact("made_at") or 0)
+            last = sync_log.last_good_start(db, CLEANUP.type)
+            due = cleanup_due(self.moment.host(), last, db.fact("made_at") or 0)
         if due:
             self.reckoning.look()
         return due
 
-    def start(self, job: str, *, stop: bool, full: bool) -> None:
+    def start(self, job: Job, *, stop: bool) -> None:
         """Run a job in this process, with a SIGTERM at one of its first requests if ``stop``."""
         self.weather.begin_run()
         self.weather.stop_at = self.rng.randint(1, 4) if stop else None
         begun, cpu = time.perf_counter(), time.process_time()
         try:
-            run = perform(job, self.settings, clock=self.clock, full=full and job == "compute-stats")
+            run = perform(job, self.settings, clock=self.clock)
         except (WhalesyncError, Interrupted):
-            self.runs.append((UNIT[job], "failed"))
+            self.runs.append((job.type, "failed"))
         else:
-            self.runs.append((UNIT[job], "completed"))
+            self.runs.append((job.type, "completed"))
             assert run.id == len(self.runs)
-            if full and job == "compute-stats":
-                assert run.errors() == []
-        self.took[job].append(time.perf_counter() - begun)
-        self.cpu[job] += time.process_time() - cpu
+        self.took[job.command].append(time.perf_counter() - begun)
+        self.cpu[job.command] += time.process_time() - cpu
 
-    def start_apart(self, job: str, *, kill: bool) -> None:
+    def start_apart(self, job: Job, *, kill: bool) -> None:
         """Run a job in a process of its own, as cron does, and ``kill`` it there."""
         self.weather.begin_run()
-        arguments = (job, self.settings.db, self.settings.api_url, KEY, self.moment.host(), RETENTION_DAYS)
+        arguments = (
+            job.command,
+            self.settings.db,
+            json.dumps(dict(self.settings.values)),
+            self.moment.host(),
+        )
         with subprocess.Popen(
             [sys.executable, "-c", APART, *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -243,7 +250,7 @@ class Month:
             printed, _ = process.communicate(timeout=100)
             self.weather.kill = None
         expected = {0: "completed", 1: "failed", -signal.SIGKILL: None}
-        self.runs.append((UNIT[job], expected[process.returncode]))
+        self.runs.append((job.type, expected[process.returncode]))
         if not kill:
             self.apart_mb = int(printed) / 1024
 
@@ -251,28 +258,37 @@ class Month:
         """See what the status says, and in quiet moments compare everything with the exchange's own books."""
         for kind, minutes in spells.items():
             if kind == "host off" and minute - minutes.start in (len(minutes) // 2, len(minutes) - 1):
-                assert self.status("late")["sync-whales"] == LATE
+                assert self.status("late")["sync-whales"] == State.LATE
             if kind.startswith("clock") and minute == minutes.stop - 1:
-                ((ahead,),) = self.reckoning.query("SELECT value FROM facts WHERE name = 'clock_ahead'")
+                ((ahead,),) = query(self.settings.db, "SELECT value FROM facts WHERE name = 'clock_ahead'")
                 assert abs(ahead / 1000 - self.moment.ahead) < 60
             if kind.startswith("down") and minute == minutes.stop - 1:
                 states = self.status("failing")
-                assert states["sync-whales"] == FAILING
-                assert len(minutes) < 10 or states["sync-markets"] == FAILING
+                assert states["sync-whales"] == State.FAILING
+                assert len(minutes) < 10 or states["sync-markets"] == State.FAILING
         if minute in CHECKS:
             states = self.status("healthy")
-            assert states.pop("cleanup") == (GOOD if minute >= 180 else NEVER_RAN)
-            assert set(states.values()) == {GOOD}
+            assert states.pop("cleanup") == (State.GOOD if minute >= 180 else State.NEVER_RAN)
+            assert set(states.values()) == {State.GOOD}
             self.reckoning.check_rows(self.runs)
             self.reckoning.check_trades(self.moment.host())
+            self.check_complete()
             self.reckoning.check_figures(self.moment.host())
             self.reckoning.check_pruned(self.moment.host())
             self.mark(minute)
 
+    def check_complete(self) -> None:
+        """Every tracked wallet has been read down to the retention cutoff."""
+        with open_existing(self.settings.db) as db:
+            states = trades.states(db)
+            source = EXCHANGES[EXCHANGE].trades
+            progress = {whale.name: source.progress(states.get(whale.id)) for whale in whales.tracked(db)}
+        assert [name for name, each in progress.items() if not each.complete] == []
+
     def status(self, name: str) -> dict[str, str]:
         """The state of each job; what a person would see is kept beside the database."""
         with open_existing(self.settings.db) as db:
-            gathered = status.gather(db, self.moment.host())
+            gathered = status.gather(db, self.settings, self.moment.host())
         text = StringIO()
         status.render(gathered, console_on(text, width=118))
         (self.folder / f"status-{name}.txt").write_text(text.getvalue())
@@ -281,12 +297,14 @@ class Month:
         return {each.job: each.state for each in gathered.jobs}
 
     def mark(self, minute: int) -> None:
-        """The sizes of things, at a check."""
+        """Take the sizes of things, at a check."""
         (trades,), (rows,) = (
-            self.reckoning.query(f"SELECT count(*) FROM {table}")[0]
+            query(self.settings.db, f"SELECT count(*) FROM {table}")[0]
             for table in ("whale_activity", "sync_logs")
         )
-        pages, size = (self.reckoning.query(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+        pages, size = (
+            query(self.settings.db, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size")
+        )
         recent = sorted(self.took["sync-whales"][-1440:])
         now = {
             "day": minute / 1440 / SCALE,
@@ -306,7 +324,7 @@ class Month:
         print(", ".join(f"{name} {value:,.1f}".removesuffix(".0") for name, value in now.items()), flush=True)
 
     def report(self) -> None:
-        """The figures."""
+        """Print the figures."""
         print()
         for (job, ended), count in sorted(
             Counter((job, ended or "killed") for job, ended in self.runs).items()
@@ -322,17 +340,17 @@ class Month:
             )
         for kind, count in self.weather.faults.most_common():
             print(f"{kind:<18} {count:>7,}")
-        ever = sum(counted.total() for counted in self.reckoning.ever.values())
+        ever = len(self.reckoning.ever)
         print(
             f"{self.weather.requests:,} requests; {self.weather.arrived_while_read} trades surfaced while read"
         )
-        lost, double = self.reckoning.whole_month(self.added)
+        lost, double = self.reckoning.whole_month(self.added, self.moment.host())
         print(f"{ever:,} trades ever stored; lost {lost}, double {double}")
 
 
 @pytest.fixture
-def deaf() -> Iterator[None]:
-    """Outside a run, a SIGTERM that came too late for it ends nobody."""
+def ignore_late_signals() -> Iterator[None]:
+    """Outside a run, a SIGTERM that came too late for it does nothing."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -347,9 +365,9 @@ def cleanups_due() -> int:
     return len(done - {None})
 
 
-# Slow: plays some 50,000 runs, in about 15 minutes; WHALESYNC_TEST_DAYS=1 plays the same in half a minute.
+# Slow: some 50,000 runs in about 15 minutes; WHALESYNC_TEST_DAYS=1 does the same in half a minute.
 @pytest.mark.slow
-@pytest.mark.usefixtures("deaf")
+@pytest.mark.usefixtures("ignore_late_signals")
 def test_a_month_of_schedules_loses_nothing_and_grows_nowhere(tmp_path: Path) -> None:
     """Whatever happens to the exchange, the host, its clock and its processes."""
     moment = Moment(START)
@@ -363,14 +381,14 @@ def test_a_month_of_schedules_loses_nothing_and_grows_nowhere(tmp_path: Path) ->
         trades_per_day=40,
     )
     weather = Weather(SEED, moment, world.books, tmp_path / "whalesync.db-wal", latest=3 * 86_400 * SCALE)
-    # Tried again at once: only the waiting between the tries is left out.
+    # Retried at once: only the waiting between the attempts is left out.
     with stamina.set_testing(True, attempts=4, cap=True), Sandbox(world.books, key=KEY, rate=None) as sandbox:
         sandbox.fault = weather
         month = Month(tmp_path, sandbox, world, moment, weather)
         month.play()
         month.report()
 
-    assert month.reckoning.whole_month(month.added) == (0, 0)
+    assert month.reckoning.whole_month(month.added, moment.host()) == (0, 0)
     runs = Counter(job for job, _ in month.runs)
     assert runs["whales"] == DAYS * 1440
     on = set(range(LAST_MINUTE + 1)) - OFF

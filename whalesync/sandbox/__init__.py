@@ -1,29 +1,21 @@
-"""A stand-in for the exchange, served over HTTP on loopback: to try things out, and to test against.
+"""A simulated exchange, served over HTTP on loopback: to try the program out, and to test against.
 
-`Books` is what the exchange holds, `Sandbox` serves it, `build_world` fills it believably from a seed, and
-the `make_*` functions shape single records as the exchange sends them. It imports nothing of the rest of the
-package, so that a mistake there cannot repeat itself here.
+`Books` is what the exchange holds, `Sandbox` serves it, `build_world` fills it plausibly from a seed, and the
+`make_*` functions build single records as the exchange sends them. It imports nothing of the rest of the package, so
+that a mistake there cannot repeat itself here.
 """
 
-from .books import Books, LastTrade, Refused
-from .server import Fault, Handler, Request, Sandbox
-from .wire import Record, decimal18, make_categorical, make_child, make_market, make_trade
-from .world import World, build_world
-
-__all__ = [
-    "Books",
-    "Fault",
-    "Handler",
-    "LastTrade",
-    "Record",
-    "Refused",
-    "Request",
-    "Sandbox",
-    "World",
-    "build_world",
-    "decimal18",
-    "make_categorical",
-    "make_child",
-    "make_market",
-    "make_trade",
-]
+from .books import Books as Books
+from .books import LastTrade as LastTrade
+from .books import Refused as Refused
+from .server import Fault as Fault
+from .server import Handler as Handler
+from .server import Request as Request
+from .server import Sandbox as Sandbox
+from .wire import Record as Record
+from .wire import make_categorical as make_categorical
+from .wire import make_child as make_child
+from .wire import make_market as make_market
+from .wire import make_trade as make_trade
+from .world import World as World
+from .world import build_world as build_world

@@ -1,7 +1,7 @@
-"""The exchange's own books: what really happened, whatever a client made of it.
+"""What the exchange holds, and how it answers each request.
 
-Everything stays in the shape of the wire, so that a test can compare a client's database with what the
-exchange itself holds, and nothing between the two could make the same mistake twice.
+Everything stays in the shape of the wire, so that a test can compare a client's database with what the exchange
+itself holds, and nothing between the two could make the same mistake twice.
 """
 
 import heapq
@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from .wire import BINARY, CATEGORICAL, STATUSES, Record
 DAY = 86_400
 PAGE_SIZE, LARGEST_PAGE = 10, 20
 ALL_TYPES = 2
-MOST_HISTORY_POINTS = 1_000
+UNKNOWN_ID = 10200
 
 
 class Refused(Exception):
@@ -40,10 +40,13 @@ class LastTrade(NamedTuple):
     size: str = "100"
 
 
+Query = Mapping[str, str | int]
 Levels = Sequence[tuple[str, str]]
 """One side of an order book as (price, size) pairs of decimal strings."""
 PricePath = Callable[[float], LastTrade | None]
+"""The last trade up to a Unix second."""
 BookPath = Callable[[float], tuple[Levels, Levels]]
+"""Bids and asks at a Unix second."""
 Feed = Iterator[tuple[Record, float]]
 """Trades in order of `createdAt`, each with the Unix second from which it shows in the wallet's list."""
 
@@ -64,20 +67,24 @@ class _Account:
     upcoming: tuple[Record, float] | None = None
 
 
-class Books:
-    """Markets, prices, order books and trades, as they stand at the clock's now.
+_Key = tuple[int | None, int]
+"""Topics (`marketType` 1) and tradeable markets are numbered apart, so a number may mean one of each."""
 
-    Safe to use from many threads. Records are copied on their way in and on their way out.
+
+class Books:
+    """Markets, prices, order books and trades, as of the clock's now (Unix seconds).
+
+    Threads may share it. Records are copied on their way in and on their way out.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._lock = threading.RLock()
-        self._markets: dict[int, Record] = {}
-        self._tops: dict[int, Record] = {}
+        self._listed: dict[_Key, Record] = {}
+        self._records: dict[_Key, Record] = {}
         self._conditions: dict[str, str] = {}
-        self._changes: list[tuple[float, int, int, Record]] = []
-        self._prices: dict[str, list[tuple[float, PricePath]]] = {}
+        self._changes: list[tuple[float, int, _Key, Record]] = []
+        self._prices: dict[str, PricePath] = {}
         self._books: dict[str, BookPath] = {}
         self._accounts: dict[str, _Account] = {}
         self._serial = itertools.count()
@@ -85,42 +92,41 @@ class Books:
     # Filling the books
 
     def add_market(self, market: Record) -> None:
-        """Add a top-level market with its children, or put it in the place of the one with the same id."""
+        """Add a binary market, or a topic with its children, or replace the one of the same kind and number."""
         market = _copy(market)
         with self._lock:
-            self._tops[market["marketId"]] = market
+            self._listed[_key(market)] = market
             for each in (market, *(market.get("childMarkets") or ())):
-                self._markets[each["marketId"]] = each
+                self._records[_key(each)] = each
                 for token in (each.get("yesTokenId"), each.get("noTokenId")):
                     if token:
                         self._conditions[token] = each.get("conditionId", "")
 
-    def update_market(self, market_id: int, at: float = 0.0, **fields: Any) -> None:
-        """Change fields of a market or child once the clock reaches `at`; `statusEnum` follows `status`."""
+    def update_market(self, number: int, at: float = 0.0, *, topic: bool = False, **fields: Any) -> None:
+        """Change fields of a market (or a topic) once the clock reaches `at`; `statusEnum` follows `status`.
+
+        Raises KeyError if there is no such market.
+        """
+        key = (CATEGORICAL if topic else BINARY, number)
         if "status" in fields:
             fields.setdefault("statusEnum", STATUSES.get(fields["status"], ""))
         with self._lock:
-            if market_id not in self._markets:
-                raise KeyError(market_id)
-            heapq.heappush(self._changes, (at, next(self._serial), market_id, fields))
+            if key not in self._records:
+                raise KeyError(number)
+            heapq.heappush(self._changes, (at, next(self._serial), key, fields))
 
-    def set_price(self, token_id: str, price: str | None) -> None:
-        """Set the price from now on; None: as if the token had never traded."""
-        now = self.clock()
-        last = None if price is None else LastTrade(price, now)
-        self.set_price_path(token_id, lambda at: last, since=now)
-
-    def set_price_path(self, token_id: str, path: PricePath, since: float = 0.0) -> None:
-        """Let the price follow `path`, which is asked for the last trade up to a Unix second."""
+    def set_price(self, token_id: str, price: str | PricePath | None) -> None:
+        """Set the price from now on, or let it follow a path; None: as if the token had never traded."""
+        last = LastTrade(price, self.clock()) if isinstance(price, str) else None
         with self._lock:
-            self._prices.setdefault(token_id, []).append((since, path))
+            self._prices[token_id] = price if callable(price) else lambda at: last
 
     def set_book(self, token_id: str, bids: Levels, asks: Levels) -> None:
         """Set an order book; the levels may come in any order."""
         self.set_book_path(token_id, lambda at: (bids, asks))
 
     def set_book_path(self, token_id: str, path: BookPath) -> None:
-        """Let an order book follow `path`, which is asked for (bids, asks) at a Unix second."""
+        """Let an order book follow a path."""
         with self._lock:
             self._books[token_id] = path
 
@@ -129,12 +135,6 @@ class Books:
         with self._lock:
             account = self._accounts.setdefault(wallet.lower(), _Account())
             insort(account.fills, _Fill(trade["createdAt"], next(self._serial), visible_at, dict(trade)))
-
-    def remove_trade(self, wallet: str, trade: Record) -> None:
-        """Take away one trade equal to this one, so that the total shrinks; ValueError if there is none."""
-        with self._lock:
-            fills = self._caught_up(wallet)
-            fills.pop([fill.trade for fill in fills].index(trade))
 
     def follow(self, wallet: str, feed: Feed) -> None:
         """Let a wallet trade on its own; an endless feed is read only as far as the clock has come."""
@@ -145,82 +145,26 @@ class Books:
     # Reading them
 
     def markets(self) -> list[Record]:
-        """Every top-level market with its children, in the order of adding."""
+        """Binary markets, and topics with their children, as the exchange lists them: newest first."""
         with self._lock:
             self._apply_changes()
-            return [_copy(market) for market in self._tops.values()]
+            newest_first = sorted(self._listed.values(), key=lambda market: -int(market["createdAt"]))
+            return [_copy(market) for market in newest_first]
 
-    def market(self, market_id: int) -> Record:
-        """A binary market or a child."""
-        with self._lock:
-            self._apply_changes()
-            found = self._markets.get(market_id)
-            if found is None or found.get("marketType") == CATEGORICAL:
-                raise Refused(404, "market not found")
-            return _copy(found)
-
-    def categorical(self, market_id: int) -> Record:
-        """A categorical market with its children."""
-        with self._lock:
-            self._apply_changes()
-            found = self._tops.get(market_id)
-            if found is None or found.get("marketType") != CATEGORICAL:
-                raise Refused(404, "categorical market not found")
-            return _copy(found)
-
-    def market_page(
-        self,
-        page: int = 1,
-        limit: int = PAGE_SIZE,
-        *,
-        status: str | None = None,
-        market_type: int = BINARY,
-        sort_by: int = 0,
-        chain_id: str | None = None,
-    ) -> Record:
-        """A page of top-level markets; a child is found with its parent, whose own status decides."""
-        if status not in (None, "activated", "resolved"):
-            raise Refused(400, "status must be activated or resolved")
-        if market_type not in (BINARY, CATEGORICAL, ALL_TYPES):
-            raise Refused(400, "marketType must be 0, 1 or 2")
-        with self._lock:
-            self._apply_changes()
-            found = [
-                market
-                for market in self._tops.values()
-                if market_type in (ALL_TYPES, market.get("marketType", BINARY))
-                and status in (None, str(market.get("statusEnum")).lower())
-                and chain_id in (None, market.get("chainId"))
-            ]
-            window = _page(_sorted(found, sort_by), page, limit)
-            return {"total": len(found), "list": [_copy(market) for market in window]}
+    def market(self, number: int) -> Record:
+        """A binary market or a child; raises Refused if there is none."""
+        return self._record((BINARY, number))
 
     def trades(self, wallet: str) -> list[Record]:
         """What the wallet's list shows now: newest first, of equal seconds the one added last first."""
-        return [dict(trade) for trade in self._visible(wallet)]
-
-    def trade_page(
-        self,
-        wallet: str,
-        page: int = 1,
-        limit: int = PAGE_SIZE,
-        *,
-        market_id: int | None = None,
-        chain_id: str | None = None,
-    ) -> Record:
-        """A page of a wallet's trades; of a wallet nobody knows, an empty one."""
-        found = [
-            trade
-            for trade in self._visible(wallet)
-            if market_id in (None, trade.get("marketId")) and chain_id in (None, trade.get("chainId"))
-        ]
-        return {"total": len(found), "list": [dict(trade) for trade in _page(found, page, limit)]}
+        return [dict(trade) for trade in self._shown(wallet)]
 
     def latest_price(self, token_id: str) -> Record | None:
         """The last trade in a token, its `timestamp` in milliseconds; None if it never traded."""
         with self._lock:
             self._condition(token_id)
-            last = self._last_trade(token_id, self.clock())
+            path = self._prices.get(token_id)
+            last = path(self.clock()) if path else None
         if last is None:
             return None
         return {
@@ -236,8 +180,8 @@ class Books:
         with self._lock:
             now = self.clock()
             condition = self._condition(token_id)
-            path = self._books.get(token_id)
-            bids, asks = path(now) if path else ((), ())
+            levels = self._books.get(token_id)
+            bids, asks = levels(now) if levels else ((), ())
         return {
             "market": condition,
             "tokenId": token_id,
@@ -246,32 +190,38 @@ class Books:
             "asks": _levels(asks, falling=False),
         }
 
-    def price_history(
-        self, token_id: str, interval: str = "1d", start_at: float | None = None, end_at: float | None = None
-    ) -> Record:
-        """Prices at whole hours or days, oldest first, times in seconds; intervals but "1h" mean a day."""
-        step = 3600 if interval == "1h" else DAY
-        with self._lock:
-            self._condition(token_id)
-            end = self.clock() if end_at is None else min(end_at, self.clock())
-            start = end - 30 * step if start_at is None else start_at
-            first = max(-(-start // step), end // step - MOST_HISTORY_POINTS + 1)
-            moments = [int(number * step) for number in range(int(first), int(end // step) + 1)]
-            lasts = [(at, self._last_trade(token_id, at)) for at in moments]
-        return {"history": [{"t": at, "p": last.price} for at, last in lasts if last is not None]}
+    def answer(self, path: str, query: Query) -> Record | None:
+        """The `result` of a request, by its path below the base address ("/market/7") and its parameters.
 
-    def _visible(self, wallet: str) -> list[Record]:
-        with self._lock:
-            now = self.clock()
-            return [fill.trade for fill in reversed(self._caught_up(wallet)) if fill.visible_at <= now]
+        Raises Refused. Parameters that are not named here are ignored, as on the exchange.
+        """
+        match path.split("/")[1:]:
+            case ["market"]:
+                kind = _number(query, "marketType", BINARY)
+                if kind not in (BINARY, CATEGORICAL, ALL_TYPES):
+                    raise Refused(400, "marketType must be 0, 1 or 2")
+                found = [market for market in self.markets() if kind in (ALL_TYPES, market.get("marketType"))]
+                return _page(found, query)
+            case ["market", "categorical", number]:
+                return {"data": self._record((CATEGORICAL, _integer("marketId", number)))}
+            case ["market", number]:
+                return {"data": self.market(_integer("marketId", number))}
+            case ["token", "latest-price"]:
+                token = _token(query)
+                return self.latest_price(token) or _unpriced(token)
+            case ["token", "orderbook"]:
+                return self.order_book(_token(query))
+            case ["trade", "user", wallet]:
+                return _page(self._shown(wallet), query)
+        raise Refused(404, "no such path", status=404)
 
-    # Keeping up with the clock: the caller holds the lock
+    # What has happened up to now
 
     def _apply_changes(self) -> None:
         now = self.clock()
         while self._changes and self._changes[0][0] <= now:
-            _, _, market_id, fields = heapq.heappop(self._changes)
-            self._markets[market_id].update(fields)
+            _, _, key, fields = heapq.heappop(self._changes)
+            self._records[key].update(fields)
 
     def _caught_up(self, wallet: str) -> list[_Fill]:
         account = self._accounts.get(wallet.lower())
@@ -283,11 +233,17 @@ class Books:
             account.upcoming = next(account.feed, None)
         return account.fills
 
-    def _last_trade(self, token_id: str, at: float) -> LastTrade | None:
-        for since, path in reversed(self._prices.get(token_id, [])):
-            if since <= at:
-                return path(at)
-        return None
+    def _shown(self, wallet: str) -> list[Record]:
+        with self._lock:
+            now = self.clock()
+            return [fill.trade for fill in reversed(self._caught_up(wallet)) if fill.visible_at <= now]
+
+    def _record(self, key: _Key) -> Record:
+        with self._lock:
+            self._apply_changes()
+            if key not in self._records:
+                raise Refused(UNKNOWN_ID, "Topic ID does not exist")
+            return _copy(self._records[key])
 
     def _condition(self, token_id: str) -> str:
         if token_id not in self._conditions:
@@ -295,35 +251,59 @@ class Books:
         return self._conditions[token_id]
 
 
+def _key(market: Record) -> _Key:
+    return market.get("marketType", BINARY), market["marketId"]  # a child says no type
+
+
 def _copy(market: Record) -> Record:
     children = market.get("childMarkets")
     return market | ({"childMarkets": [dict(child) for child in children]} if children else {})
 
 
-def _page(records: Sequence[Record], page: int, limit: int) -> Sequence[Record]:
+def _page(records: Sequence[Record], query: Query) -> Record:
+    number, limit = _number(query, "page", 1), _number(query, "limit", PAGE_SIZE)
     if not 1 <= limit <= LARGEST_PAGE:
         raise Refused(400, f"limit must be between 1 and {LARGEST_PAGE}")
-    if page < 1:
+    if number < 1:
         raise Refused(400, "page must be at least 1")
-    return records[(page - 1) * limit : page * limit]
-
-
-def _sorted(markets: list[Record], sort_by: int) -> list[Record]:
-    """Sort as the exchange's `sortBy` numbers say; 0, the default, leaves the order of adding."""
-    match sort_by:
-        case 0:
-            return markets
-        case 1:
-            return sorted(markets, key=lambda market: -int(market["createdAt"]))
-        case 2:
-            # A market without a cut-off never ends: last, not first.
-            return sorted(markets, key=lambda market: market["cutoffAt"] or float("inf"))
-        case 3 | 4 | 5 | 6 | 7 | 8:
-            name = ("volume", "volume24h", "volume7d")[(sort_by - 3) // 2]
-            return sorted(markets, key=lambda market: float(market[name]), reverse=sort_by % 2 == 1)
-    raise Refused(400, "sortBy must be between 0 and 8")
+    return {
+        "total": len(records),
+        "list": [dict(record) for record in records[(number - 1) * limit : number * limit]],
+    }
 
 
 def _levels(levels: Iterable[tuple[str, str]], *, falling: bool) -> list[Record]:
     ordered = sorted(levels, key=lambda level: float(level[0]), reverse=falling)
     return [{"price": price, "size": size} for price, size in ordered]
+
+
+def _unpriced(token_id: str) -> Record | None:
+    """The answer for a token that never traded, in one of the ways seen on the exchange: each token in its own."""
+    unpriced = {"tokenId": token_id, "side": "", "size": "0", "timestamp": 0}
+    match sum(map(ord, token_id)) % 5:
+        case 0:
+            raise Refused(404, "no trade found for this token")
+        case 1:
+            return {**unpriced, "price": ""}
+        case 2:
+            return {**unpriced, "price": None}
+        case 3:
+            return {**unpriced, "price": "0.0"}
+    return None
+
+
+def _token(query: Query) -> str:
+    if not query.get("token_id"):
+        raise Refused(400, "token_id is required")
+    return str(query["token_id"])
+
+
+def _number(query: Query, name: str, default: int) -> int:
+    return _integer(name, str(query[name])) if name in query else default
+
+
+def _integer(name: str, text: str) -> int:
+    # Digits alone: int() would also take " 7", "+7" and "1_000".
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Refused(400, f"{name} must be a whole number")
+    return int(text)

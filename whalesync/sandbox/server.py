@@ -1,4 +1,4 @@
-"""The stand-in exchange as a real HTTP/1.1 server on loopback, with key, limits and rate enforced."""
+"""The simulated exchange as a real HTTP/1.1 server on loopback, with key, limits and rate enforced."""
 
 import json
 import sys
@@ -6,16 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import SHUT_RDWR, socket
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from .answers import answer
 from .books import Books, Refused
 from .wire import Record
 
@@ -32,7 +28,7 @@ class Request:
     path: str  # below the base address: "/market/7"
     query: dict[str, str]
     key: str | None = field(repr=False)
-    status: int = 0  # of the answer; stays 0 if there was none that could be called HTTP
+    status: int = 0  # of the answer; stays 0 if none was sent, or only raw bytes
 
 
 Fault = Callable[[Request, "Handler"], bool]
@@ -40,11 +36,11 @@ Fault = Callable[[Request, "Handler"], bool]
 
 
 class Sandbox:
-    """The exchange of `books`, served from entering the context to leaving it, or by `serve_forever`.
+    """Serves `books`, from entering the context to leaving it, or by `serve_forever`.
 
-    `key`: the one API key it knows. `rate`: requests answered in any one second, None for no limit; the rest
-    get HTTP 429, with `Retry-After: <retry_after>` unless that is None. `latency`: seconds before an answer.
-    `envelope`: which of the exchange's two wrappings to use. `fault` can be set at any time.
+    `key`: the one API key it knows. `rate`: requests answered in any one second, None for no limit; the rest get HTTP
+    429 with a `Retry-After` of a second. `port`: 0 for any that is free. `latency`: seconds before each answer.
+    `fault`, which can be set at any time, is asked before each answer.
     """
 
     def __init__(
@@ -55,16 +51,12 @@ class Sandbox:
         rate: int | None = 15,
         port: int = 0,
         latency: float = 0.0,
-        envelope: Literal["errno", "code"] = "errno",
-        retry_after: str | None = "1",
         fault: Fault | None = None,
     ) -> None:
         self.books = books
         self.key = key
         self.rate = rate
         self.latency = latency
-        self.envelope = envelope
-        self.retry_after = retry_after
         self.fault = fault
         self.requests: list[Request] = []
         self.stopping = threading.Event()
@@ -82,13 +74,11 @@ class Sandbox:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stopping.set()
         self._server.shutdown()
         self._thread.join()
-        self._server.close()
+        self._server.server_close()
 
     def serve_forever(self) -> None:
         """Serve in this thread, until an exception such as KeyboardInterrupt ends it."""
@@ -96,7 +86,7 @@ class Sandbox:
             self._serve()
         finally:
             self.stopping.set()
-            self._server.close()
+            self._server.server_close()
 
     def _serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)
@@ -112,13 +102,14 @@ class Sandbox:
         return most
 
     def record(self, request: Request) -> None:
+        """Keep a request, of which at most MOST_RECORDED are kept."""
         with self._lock:
             self.requests.append(request)
             if len(self.requests) > MOST_RECORDED:
                 del self.requests[: MOST_RECORDED // 2]
 
     def admit(self, arrived: float) -> bool:
-        """Whether the rate has room. Refusals take none: haste slows a client and never shuts it out."""
+        """Whether the rate allows this request. Refused requests do not count against it."""
         if self.rate is None:
             return True
         with self._lock:
@@ -130,24 +121,20 @@ class Sandbox:
             return True
 
     def answer(self, request: Request) -> Record | None:
-        """The result for a request whose key is right or, where the exchange allows it, missing."""
+        """The result of a request; raises Refused. Only wallets need a key, but a wrong key is refused everywhere."""
         if request.key is None and request.path.startswith("/trade/"):
             raise Refused(NO_KEY, "apikey is required")
         if request.key not in (None, self.key):
             raise Refused(INVALID_KEY, "Invalid API key")
-        return answer(self.books, request.path, request.query)
+        return self.books.answer(request.path, request.query)
 
     def wrap(self, result: Record | None, number: int = 0, message: str = "") -> bytes:
         """Put a result or an error number into the envelope."""
-        if self.envelope == "errno":
-            envelope = {"errno": number, "errmsg": message, "result": result}
-        else:
-            envelope = {"code": number, "msg": message or "success", "result": result}
-        return json.dumps(envelope).encode()
+        return json.dumps({"errno": number, "errmsg": message, "result": result}).encode()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection. `send` and `send_raw` are also what faults are made of."""
+    """One connection. Faults answer by its `send` and `send_raw`."""
 
     server: "_Server"
     protocol_version = "HTTP/1.1"
@@ -157,17 +144,17 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one packet
 
     def do_GET(self) -> None:
+        """Answer one request."""
         arrived = time.monotonic()
         sandbox = self.server.sandbox
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        # A path outside the base address leads nowhere, even if it would name something inside.
+        # A path outside the base address must not match a path inside.
         path = parts.path.removeprefix(BASE) if parts.path.startswith(f"{BASE}/") else f"/..{parts.path}"
         self.request_seen = Request(arrived, path, query, self.headers["apikey"])
         sandbox.record(self.request_seen)
         if not sandbox.admit(arrived):
-            headers = {} if sandbox.retry_after is None else {"Retry-After": sandbox.retry_after}
-            self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), headers)
+            self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), {"Retry-After": "1"})
             return
         if sandbox.latency:
             sandbox.stopping.wait(sandbox.latency)
@@ -194,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def send_raw(self, data: bytes, pause: float = 0.0) -> None:
-        """Send bytes as they are, or one by one `pause` seconds apart; the connection closes afterwards."""
+        """Send bytes as they are, or one at a time `pause` seconds apart; then close the connection."""
         self.close_connection = True
         for start in range(len(data)) if pause else (0,):
             self.wfile.write(data[start : start + 1] if pause else data)
@@ -203,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay quiet: the requests are recorded in the sandbox."""
+        """Print nothing: the requests are recorded in the sandbox."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -212,30 +199,13 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, sandbox: Sandbox, port: int) -> None:
         self.sandbox = sandbox
-        self.connections: set[socket] = set()
         super().__init__(("127.0.0.1", port), Handler)
 
     def server_bind(self) -> None:
-        """Bind without the look-up of our own name, which can take seconds on a host without a network."""
+        """Bind without looking up our own name, which can take seconds on a host without a network."""
         super(ThreadingHTTPServer, self).server_bind()
 
-    def get_request(self) -> tuple[socket, Any]:
-        connection, address = super().get_request()
-        self.connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        self.connections.discard(request)
-        super().shutdown_request(request)
-
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of ours; anything else is a bug and is shown."""
+        """Show a bug; a client that closes its connection is not one."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
-
-    def close(self) -> None:
-        """Close the port and every connection that is still open."""
-        self.server_close()
-        for connection in list(self.connections):
-            with suppress(OSError):
-                connection.shutdown(SHUT_RDWR)

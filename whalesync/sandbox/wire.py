@@ -1,7 +1,7 @@
 """Records in the shape in which the exchange sends them: plain dicts with its own field names.
 
-The `make_*` functions fill in everything a caller does not care about, so that a test names only the fields
-it is about. Money, prices, shares and volumes are decimal strings; times are Unix seconds, 0 meaning none.
+The `make_*` functions fill in what a caller does not name, so that a test names only the fields it is about. Money,
+prices, shares and volumes are decimal strings; times are Unix seconds, 0 meaning none.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def decimal18(value: Decimal | int | str) -> str:
 
 
 def digest(*parts: object) -> str:
-    """64 hex digits that depend on nothing but the parts: our transaction hashes and condition ids."""
+    """64 hex digits that depend on the parts alone, for transaction hashes and condition ids."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
@@ -36,7 +36,7 @@ def token_id(market_id: int, outcome: str) -> str:
 
 
 def make_child(market_id: int = 1, **fields: Any) -> Record:
-    """An outcome of a categorical market: no type, no labels, no volume by period, and often no cut-off."""
+    """A child of a categorical market: no type, no labels, no volume by period, and often no cut-off."""
     status = fields.get("status", 2)
     return {
         "marketId": market_id,
@@ -80,7 +80,7 @@ def make_market(market_id: int = 1, **fields: Any) -> Record:
 
 
 def make_categorical(market_id: int, children: list[Record], **fields: Any) -> Record:
-    """A categorical market: its children carry the tokens, its volume is theirs together."""
+    """A categorical market: its children have the tokens, and its volume is the sum of theirs."""
     return make_market(market_id) | {
         "marketType": CATEGORICAL,
         "childMarkets": children,
@@ -98,14 +98,14 @@ def make_categorical(market_id: int, children: list[Record], **fields: Any) -> R
 def make_trade(**fields: Any) -> Record:
     """A filled trade; what is not given follows from what is: the amount is price times shares.
 
-    The transaction hash is a digest of the other fields, so two equal calls make twin fills of one
-    transaction and any difference makes another transaction.
+    The transaction hash is a digest of the other fields, so two equal calls make identical fills of one transaction,
+    and any difference makes another transaction.
     """
     market_id = fields.get("marketId", 1)
     title = fields.get("marketTitle", f"Market {market_id}")
     yes = fields.get("outcomeSide", 1) == 1
     price, shares = fields.get("price", "0.5"), fields.get("shares", "100")
-    # Computed only if needed: a test may send a price that is no number at all.
+    # Computed only if needed: a test may send a price that is not a number.
     amount = fields["amount"] if "amount" in fields else decimal18(Decimal(price) * Decimal(shares))
     trade = {
         "marketId": market_id,

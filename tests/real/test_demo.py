@@ -1,0 +1,104 @@
+"""Trying it out, and looking at the result in Datasette: ``sandbox`` and ``demo`` as processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WHALESYNC = [sys.executable, "-m", "whalesync"]
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [*WHALESYNC, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    """The printed lines are an env file, the printed addresses a watch list; Ctrl-C ends it with 130."""
+    base = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WHALESYNC_DB": str(tmp_path / "w.db")}
+    sandbox = subprocess.Popen(
+        [*WHALESYNC, "sandbox", "--port", "0"],
+        env=base,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with sandbox:
+        assert sandbox.stdout is not None and sandbox.stderr is not None
+        try:
+            key, url, _, *addresses = [sandbox.stdout.readline().strip() for _ in range(8)]
+            assert key.startswith("OPINION_TRADE_API_KEY=")
+            assert url.startswith("WHALESYNC_API_URL=http://127.0.0.1:")
+            (tmp_path / "env").write_text(f"{key}\n{url}\n")
+            (tmp_path / "list").write_text("\n".join(addresses) + "\n")
+            environ = {**base, "WHALESYNC_ENV_FILE": str(tmp_path / "env"), "WHALESYNC_TIME_BUDGET": "3"}
+            for arguments in (["whales", "import", str(tmp_path / "list")], ["sync-whales"]):
+                done = run(*arguments, env=environ)
+                assert done.returncode == 0, done.stderr
+            doctor = run("doctor", env=environ).stdout
+        finally:
+            sandbox.send_signal(signal.SIGINT)
+            sandbox.wait(timeout=20)
+        assert sandbox.returncode == 130
+        assert "Traceback" not in sandbox.stderr.read()
+    assert "good   key" in doctor and "good   address" in doctor
+
+
+def test_the_sandbox_says_that_its_port_is_taken() -> None:
+    """A port in use is wrong usage; the line says what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("sandbox", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2 and "--port" in done.stderr
+
+
+def test_the_demo_refuses_an_existing_file(tmp_path: Path) -> None:
+    """--keep never touches what is there."""
+    file = tmp_path / "mine.db"
+    file.write_text("mine")
+    assert run("demo", "--keep", str(file)).returncode == 2
+    assert file.read_text() == "mine"
+
+
+def get(file: Path, address: str) -> str:
+    """What Datasette answers; it exits with an error for anything but 200."""
+    command = [sys.executable, "-W", "ignore", "-m", "datasette", str(file), "--get", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_demo_s_file_reads_well_in_datasette(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """Tables, views and facets need no logic of a web page's own."""
+    path = tmp_path / "whales.db"
+    done = run("demo", "--keep", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "Moby Dick" in done.stdout
+
+    with subtests.test("foreign keys are declared, so a trade's row leads to its whale and its market"):
+        document = json.loads(get(path, "/whales/whale_activity.json?_size=1&_shape=objects&_labels=on"))
+        (row,) = document["rows"]
+        assert document["primary_keys"] == ["id"]
+        assert set(row["whale_id"]) == set(row["market_id"]) == {"value", "label"}
+
+    with subtests.test("a tier's feed has names and ISO times, newest first, and can be faceted"):
+        facets = "_facet=action&_facet=whale_label"
+        document = json.loads(get(path, f"/whales/activity_pro_plus.json?{facets}&_size=50&_shape=objects"))
+        assert {"time", "whale_label", "market_title", "amount", "visible_at"} <= set(document["columns"])
+        times = [row["time"] for row in document["rows"]]
+        assert times[0].endswith("Z") and times == sorted(times, reverse=True)
+        results = document["facet_results"]
+        assert {"BUY", "SELL"} <= {result["value"] for result in results["action"]["results"]}
+        labels = {result["label"] for result in results["whale_label"]["results"]}
+        assert labels == {"Moby Dick", "Keiko", "Humphrey"}
+
+    with subtests.test("the page of a view is served without an error"):
+        assert "<table" in get(path, "/whales/activity_free")
