@@ -9,28 +9,41 @@ from whalesync.exchanges.base import CountedRecord, StoredEntry
 from whalesync.records import RejectedRecord
 from whalesync.store.database import Database
 
-# ``seen_count`` counts the runs that met a record: a page may be read twice in one.
-_KEEP = (
-    "INSERT INTO rejected_records (sync_log_id, whale_id, source, reason, payload, timestamp, copies, first_seen_at,"
-    " last_seen_at, fingerprint)"
-    " VALUES (:run, :whale, :source, :reason, :payload, :timestamp, :copies, :now, :now, :fingerprint)"
-    " ON CONFLICT (source, fingerprint) DO UPDATE SET last_seen_at = :now, reason = :reason, whale_id = :whale,"
-    " timestamp = :timestamp, copies = :copies, seen_count = seen_count + (sync_log_id IS NOT :run),"
-    " sync_log_id = :run"
-)
 _ENTRY = "SELECT id, fingerprint, timestamp, copies FROM rejected_records WHERE whale_id = ?"
 
 
 def keep(db: Database, source: str, records: Iterable[RejectedRecord], *, run_id: int, now: int) -> None:
     """Keep records of a list that is not a wallet's; inside a write transaction."""
-    _keep(db, None, source, [CountedRecord(each, 0, now) for each in records], run_id, now)
+    keep_counted(db, None, source, [CountedRecord(each, 0, now) for each in records], run_id=run_id, now=now)
 
 
 def keep_counted(
-    db: Database, whale_id: int, source: str, counted: Iterable[CountedRecord], *, run_id: int, now: int
+    db: Database, whale_id: int | None, source: str, counted: Iterable[CountedRecord], run_id: int, now: int
 ) -> None:
     """Keep records of a wallet's list, with their place in it and how often they are listed."""
-    _keep(db, whale_id, source, counted, run_id, now)
+    db.execute_many(
+        # "seen_count" counts the runs that met a record: a page may be read twice in one.
+        "INSERT INTO rejected_records (sync_log_id, whale_id, source, reason, payload, timestamp, copies,"
+        " first_seen_at, last_seen_at, fingerprint)"
+        " VALUES (:run, :whale, :source, :reason, :payload, :timestamp, :copies, :now, :now, :fingerprint)"
+        " ON CONFLICT (source, fingerprint) DO UPDATE SET last_seen_at = :now, reason = :reason, whale_id = :whale,"
+        " timestamp = :timestamp, copies = :copies, seen_count = seen_count + (sync_log_id IS NOT :run),"
+        " sync_log_id = :run",
+        [
+            {
+                "run": run_id,
+                "whale": whale_id,
+                "source": source,
+                "reason": each.record.reason,
+                "payload": each.record.payload,
+                "timestamp": each.timestamp,
+                "copies": each.copies,
+                "now": now,
+                "fingerprint": each.record.fingerprint,
+            }
+            for each in counted
+        ],
+    )
 
 
 def recount(db: Database, copies: Iterable[tuple[int, int]]) -> None:
@@ -56,6 +69,11 @@ def between(db: Database, whale_id: int, first: int, last: int) -> list[StoredEn
     ]
 
 
+def any_of(db: Database, whale_id: int) -> bool:
+    """Whether a wallet's list ever held a record that could not be read."""
+    return db.value("SELECT 1 FROM rejected_records WHERE whale_id = ? LIMIT 1", (whale_id,)) is not None
+
+
 def find(db: Database, whale_id: int, fingerprint: bytes) -> StoredEntry | None:
     """One record of a wallet's list."""
     row = db.one(f"{_ENTRY} AND fingerprint = ?", (whale_id, fingerprint))
@@ -69,28 +87,6 @@ def counts(db: Database) -> list[dict[str, Any]]:
         " FROM rejected_records GROUP BY source ORDER BY source"
     )
     return [dict(row) for row in rows]
-
-
-def _keep(
-    db: Database, whale_id: int | None, source: str, counted: Iterable[CountedRecord], run_id: int, now: int
-) -> None:
-    db.execute_many(
-        _KEEP,
-        [
-            {
-                "run": run_id,
-                "whale": whale_id,
-                "source": source,
-                "reason": each.record.reason,
-                "payload": each.record.payload,
-                "timestamp": each.timestamp,
-                "copies": each.copies,
-                "now": now,
-                "fingerprint": each.record.fingerprint,
-            }
-            for each in counted
-        ],
-    )
 
 
 def _entry(row: Sequence[Any]) -> StoredEntry:

@@ -17,6 +17,7 @@ class Stored:
     def __init__(self, db: Database, whale_id: int) -> None:
         self._db = db
         self._whale_id = whale_id
+        self._any_rejected = rejected.any_of(db, whale_id)  # few wallets have any
 
     def newer(self, timestamp: int) -> int:
         """How many entries are newer than ``timestamp`` (ms): fills that are not superseded, and rejected records."""
@@ -26,7 +27,7 @@ class Stored:
             " AND superseded_at IS NOT NULL)",
             {"whale": self._whale_id, "time": timestamp},
         )
-        return fills + rejected.newer(self._db, self._whale_id, timestamp)
+        return fills + (rejected.newer(self._db, self._whale_id, timestamp) if self._any_rejected else 0)
 
     def between(self, first: int, last: int) -> Sequence[StoredEntry]:
         """The entries from ``first`` to ``last`` (ms), both included, superseded ones too."""
@@ -40,15 +41,17 @@ class Stored:
                 (self._whale_id, first, last),
             )
         ]
-        return [*fills, *rejected.between(self._db, self._whale_id, first, last)]
+        if self._any_rejected:
+            fills += rejected.between(self._db, self._whale_id, first, last)
+        return fills
 
     def rejected(self, fingerprint: bytes) -> StoredEntry | None:
         """A rejected record of this wallet, wherever it stands."""
-        return rejected.find(self._db, self._whale_id, fingerprint)
+        return rejected.find(self._db, self._whale_id, fingerprint) if self._any_rejected else None
 
     def has_rejected(self) -> bool:
         """Whether any rejected record counts as an entry."""
-        return rejected.newer(self._db, self._whale_id, -1) > 0
+        return self._any_rejected and rejected.newer(self._db, self._whale_id, -1) > 0
 
 
 def states(db: Database) -> dict[int, str | None]:

@@ -44,16 +44,23 @@ class Changes:
         equal: dict[int | bytes, list[Entry]] = {}
         for entry in shown:
             equal.setdefault(entry.key, []).append(entry)
+        gone = [
+            row
+            for key, of_key in rows.items()
+            if key not in equal
+            for row in of_key
+            if whole_seconds and part.shows_whole(row.timestamp)
+        ]
         for key, entries in equal.items():
             whole = whole_seconds and part.shows_whole(entries[0].time)
-            of_key, record = rows.pop(key, []), entries[0].record
+            record = entries[0].record
             if isinstance(record, RejectedRecord):
-                self._count_record(record, entries, whole)
+                self._count_record(record, entries, whole, gone)
             else:
-                self._store_fills([e.record for e in entries if isinstance(e.record, Trade)], of_key, whole)
-        for row in (row for of_key in rows.values() for row in of_key):
-            if whole_seconds and part.shows_whole(row.timestamp):
-                self._drop(row)
+                fills = [entry.record for entry in entries if isinstance(entry.record, Trade)]
+                self._store_fills(fills, rows.get(key, []), whole)
+        for row in gone:
+            self._drop(row)
 
     def brought(self, time: int | None = None) -> bool:
         """Whether something was listed that was not stored (of that ``time``)."""
@@ -71,6 +78,10 @@ class Changes:
     def _store_fills(self, shown: list[Trade], rows: list[StoredEntry], whole: bool) -> None:
         """Equal fills: store, revive, correct and supersede copies, until as many are stored as are listed."""
         batch, time = self.batch, shown[0].timestamp
+        if not rows and len(shown) == 1:  # as nearly always
+            batch.new.append(NewFill(shown[0], 1))
+            self._count(time, 1)
+            return
         active = sorted((row for row in rows if not row.superseded), key=lambda row: row.copy)
         superseded = [row for row in rows if row.superseded]
         # Copies differ in fee and profit alone: pair those that agree, so that only the others are touched.
@@ -98,11 +109,20 @@ class Changes:
             ]
             self._count(time, missing)
 
-    def _count_record(self, record: RejectedRecord, entries: list[Entry], whole: bool) -> None:
-        """A record that cannot be read counts as often as it is listed."""
+    def _count_record(
+        self, record: RejectedRecord, entries: list[Entry], whole: bool, gone: list[StoredEntry]
+    ) -> None:
+        """A record that cannot be read counts as often as it is listed, unless it stands for a stored fill.
+
+        A fill that is ``gone`` where such a record has appeared is most probably that record: it stays, and counts.
+        """
         row = self._stored.rejected(record.fingerprint)
         counted = 0 if row is None else row.copies
         copies = len(entries) if whole else max(len(entries), counted)
+        for fill in [each for each in gone if isinstance(each.key, int) and not each.superseded]:
+            if copies > counted and record.timestamp in (None, fill.timestamp):
+                gone.remove(fill)
+                copies -= 1
         place = row.timestamp if row is not None and counted else entries[0].time
         self.batch.rejected.append(CountedRecord(record, copies, place))
         self._count(place, copies - counted)

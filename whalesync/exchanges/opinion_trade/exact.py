@@ -45,7 +45,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from whalesync.exchanges.base import Batch, Pace, Progress, StoredTrades
@@ -64,7 +64,6 @@ from whalesync.records import DAY_MS, RejectedRecord, Trade
 AHEAD = 4  # pages asked for at once where a long stretch is missing
 FALL_LASTS_MS = 10 * 60_000
 COMPARE_EVERY_MS = 7 * DAY_MS
-COMPARE_REJECTED_EVERY_MS = DAY_MS  # a wallet with unreadable records, which may have become readable
 COMPARED_LATELY_MS = 3_600_000
 FEW_LOOKS = 24  # that bring nothing new: more than any bisection takes
 MANY_LOOKS = 20  # and a look at each page of the list: then the counts are doubted
@@ -85,7 +84,7 @@ class State:
 
     ``listed``: the length of the list. ``accounted``: how much of it is accounted for, None before it was ever
     complete, down to ``complete_to``. ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many
-    entries are stored, for the progress report. ``fallen_since``: since when the total has been below ``listed``.
+    entries were stored at the last look of a search. ``fallen_since``: since when the total has been below ``listed``.
 
     The search for what is missing: ``look`` is the index to read next. ``descending``: the last look ended with new
     fills. ``complete_above`` and ``missing_above`` (a boundary of index ``missing_at``): where nothing was missing
@@ -94,6 +93,7 @@ class State:
 
     The comparison: every second newer than ``compared_above`` has been compared, None if none is running;
     ``compare_at`` and ``compare_span`` are its ``look`` and ``span``. ``compared_at``: when the last one ended.
+    ``rejected_since``: since when there have been records that cannot be read.
     """
 
     listed: int = 0
@@ -113,6 +113,7 @@ class State:
     compare_at: int = 0
     compare_span: int = 0
     compared_at: int | None = None
+    rejected_since: int | None = None
 
     @property
     def phase(self) -> Phase:
@@ -141,6 +142,10 @@ class State:
     def doubted(self) -> State:
         """All is to be compared before anything is counted again."""
         return replace(self.without_search().comparing(), accounted=None, fallen_since=None)
+
+
+UNREAD = State()
+FIELDS = tuple(field.name for field in fields(State))
 
 
 class OpinionTrades:
@@ -387,7 +392,6 @@ class Reading:
     def _conclude(self, part: Slice) -> None:
         """What a sound, fresh slice says about the list above its last boundary."""
         self._account(part.total)
-        self.state = replace(self.state, stored=self._newer(self._cutoff - 1))
         missing = self._missing_above(part)
         if self.state.phase is not Phase.DOUBTFUL and (
             (missing or 0) < 0 or (self.state.accounted or 0) > self.state.listed
@@ -446,7 +450,7 @@ class Reading:
 
     def _search(self, part: Slice, missing: int | None) -> None:
         """Where to look next for what is listed and not stored."""
-        state = self.state
+        state = self.state = replace(self.state, stored=self._newer(self._cutoff - 1))
         goes_on = bool(part.entries) and self.changes.brought(part.entries[-1].time)
         # More is stored further down: this is a gap, and what is missing in it is new.
         self._urgent = goes_on and missing == 0 and state.stored > part.end
@@ -545,11 +549,14 @@ class Reading:
         return max(2 * self._largest, 2 * self._span)
 
     def _comparison_is_due(self) -> bool:
+        """Now and then; while records cannot be read, soon, and then less and less often, up to once a day."""
         state = self.state
         if state.compared_above is not None:
             return False
-        every = COMPARE_REJECTED_EVERY_MS if self._stored.has_rejected() else COMPARE_EVERY_MS
-        return state.compared_at is None or abs(self._now - state.compared_at) >= every
+        rejected_since = (state.rejected_since or self._now) if self._stored.has_rejected() else None
+        self.state = replace(state, rejected_since=rejected_since)
+        every = COMPARE_EVERY_MS if rejected_since is None else min(abs(self._now - rejected_since), DAY_MS)
+        return state.compared_at is None or abs(self._now - state.compared_at) >= max(every, 1)
 
 
 def _first_state(stored: StoredTrades) -> State:
@@ -563,6 +570,6 @@ def _parse(state: str) -> State:
 
 
 def _dump(state: State) -> str:
-    defaults = State()
-    kept = {name: value for name, value in asdict(state).items() if value != getattr(defaults, name)}
+    """The fields that differ from a new state's."""
+    kept = {name: value for name in FIELDS if (value := getattr(state, name)) != getattr(UNREAD, name)}
     return json.dumps(kept)
