@@ -7,7 +7,6 @@ decimal (``62.5¢``), the way prediction markets quote outcomes; times in UTC. W
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 
@@ -81,11 +80,6 @@ def price(probability: float | None) -> str:
     return f"{cents:.1f}¢"
 
 
-def percent(share: float | None) -> str:
-    """Format 0.625 as ``62.5%``."""
-    return UNKNOWN if share is None else f"{share * 100:.1f}%"
-
-
 def count(number: float | None) -> str:
     """Format a whole number as ``1,234``, a measure such as shares as ``1,234.50``."""
     if number is None:
@@ -100,10 +94,9 @@ def counted(number: int, noun: str) -> str:
 
 def size(byte_count: int) -> str:
     """Format as ``512 bytes`` or ``12.3 MB``."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if byte_count >= unit:
-            return f"{byte_count / unit:.1f} {name}"
-    return counted(byte_count, "byte")
+    from rich.filesize import decimal
+
+    return decimal(byte_count)
 
 
 def iso(ms: int | None) -> str:
@@ -132,12 +125,11 @@ def duration(ms: int | None) -> str:
         return UNKNOWN
     if ms < 10 * SECOND:
         return f"{ms / SECOND:.1f} s"
-    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
-    for (unit, name), (smaller, smaller_name) in itertools.pairwise(units):
-        if ms >= unit:
-            rest = ms % unit // smaller
-            return f"{ms // unit} {name} {rest} {smaller_name}" if rest else f"{ms // unit} {name}"
-    return f"{ms // SECOND} s"
+    days, hours, minutes, seconds = ms // DAY, ms % DAY // HOUR, ms % HOUR // MINUTE, ms % MINUTE // SECOND
+    amounts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    while not amounts[0][0]:
+        del amounts[0]
+    return " ".join(f"{amount} {unit}" for amount, unit in amounts[:2] if amount)
 
 
 def short_address(address: str) -> str:
@@ -160,12 +152,9 @@ def profit(action: str, usd: float | None) -> float | None:
 
 
 def _coarse(ms: int) -> str:
-    if ms < MINUTE:
-        return f"{ms // SECOND} s"
-    if ms < HOUR:
-        return f"{ms // MINUTE} min"
-    if ms < 2 * DAY:
-        return f"{ms // HOUR} h"
+    for limit, unit, name in ((MINUTE, SECOND, "s"), (HOUR, MINUTE, "min"), (2 * DAY, HOUR, "h")):
+        if ms < limit:
+            return f"{ms // unit} {name}"
     return f"{ms // DAY} days"
 
 

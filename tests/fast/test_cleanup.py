@@ -76,17 +76,6 @@ def test_everything_past_the_retention_goes_in_one_run(history: History) -> None
     assert run.summary == "deleted 3,400 rows older than 2025-12-01 00:00 UTC"
 
 
-@pytest.mark.parametrize("days", [1, 30, 3650])
-def test_the_retention_is_what_is_set(tmp_path: Path, days: int) -> None:
-    """To the millisecond."""
-    history = History(tmp_path, retention_days=days)
-    history.trade(at=NOW - days * DAY - 1)
-    history.trade(at=NOW - days * DAY)
-    history.cleanup()
-    assert times(history) == [NOW - days * DAY]
-    history.db.close()
-
-
 def test_what_goes_is_summed_up_by_whale_and_utc_day(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,21 +114,14 @@ def test_the_last_run_and_the_last_good_run_of_each_type_stay(history: History) 
     assert {row[0] for row in left} == kept
 
 
-def test_a_run_that_goes_leaves_its_young_rejected_records(history: History) -> None:
-    """They only forget which run met them."""
-    reject(history, NOW, run=history.log("markets", OLD, "failed"))
+def test_a_rejected_record_stays_as_long_as_its_place_in_the_list(history: History) -> None:
+    """The sync counts it, although a wrong clock says that it was seen long ago; a run that goes is forgotten."""
+    reject(history, OLD, at=OLD)
+    reject(history, OLD, at=NOW - DAY, run=history.log("markets", OLD, "failed"))
     history.log("markets", OLD)
     history.log("markets", OLD, "failed")
     history.cleanup()
-    assert history.table("SELECT sync_log_id FROM rejected_records") == [(None,)]
-
-
-def test_a_rejected_record_stays_as_long_as_its_place_in_the_list(history: History) -> None:
-    """The sync counts it as an entry, although a wrong clock says that it was seen long ago."""
-    reject(history, OLD, at=NOW - DAY)
-    reject(history, OLD, at=OLD)
-    history.cleanup()
-    assert history.table("SELECT timestamp FROM rejected_records") == [(NOW - DAY,)]
+    assert history.table("SELECT timestamp, sync_log_id FROM rejected_records") == [(NOW - DAY, None)]
 
 
 def test_space_goes_back_to_the_file_system(history: History) -> None:
@@ -214,25 +196,16 @@ def test_the_wal_is_emptied_when_it_is_large(
 
 
 def test_a_clock_a_year_ahead_is_refused(history: History) -> None:
-    """Nothing known is younger than the cut: nothing goes, and the failure says what to look at."""
+    """Nothing known is younger than the cut; a sync under the same clock, confirmed by no exchange, proves nothing."""
     history.trade(at=NOW - DAY)
     history.now += 365 * DAY
+    history.log("whales", history.now)
     with pytest.raises(
         JobFailed, match=r"nothing was deleted.*newest: 2026-03-01 00:00 UTC.*Check the clock"
     ):
         history.cleanup()
     assert times(history) == [NOW - DAY]
     assert history.table("SELECT status FROM sync_logs ORDER BY id DESC LIMIT 1") == [("failed",)]
-
-
-def test_a_sync_whose_time_no_exchange_confirmed_proves_nothing(history: History) -> None:
-    """A clock a year ahead in the sync and in the cleanup, and no readable ``Date`` in the responses."""
-    history.trade(at=NOW - DAY)
-    history.now += 365 * DAY
-    history.log("whales", history.now)
-    with pytest.raises(JobFailed, match="nothing was deleted"):
-        history.cleanup()
-    assert times(history) == [NOW - DAY]
 
 
 def test_a_clock_a_month_ahead_deletes_what_the_next_hour_would(history: History) -> None:
@@ -247,48 +220,37 @@ def test_a_clock_a_month_ahead_deletes_what_the_next_hour_would(history: History
     ]
 
 
-def test_a_clock_behind_deletes_less_and_never_more(history: History) -> None:
-    """It errs on the safe side by itself."""
-    history.trade(at=OLD)
-    history.now -= 365 * DAY
-    history.cleanup()
-    assert times(history) == [OLD]
-
-
-def test_the_exchanges_clock_corrects_ours(history: History) -> None:
-    """A sync that worked under a wrong clock has noticed how far it runs ahead."""
-    history.trade(at=NOW - 80 * DAY)
-    history.trade(at=OLD)
-    history.now += 30 * DAY
-    with history.db.write():
-        history.db.remember("clock_ahead", 30 * DAY)
+@pytest.mark.parametrize(
+    ("host", "noticed", "left"),
+    [
+        (-365 * DAY, None, [OLD, NOW - 80 * DAY, NOW]),  # less is deleted, never more
+        (30 * DAY, 30 * DAY, [NOW - 80 * DAY, NOW]),  # a sync has noticed that the clock is ahead
+        (
+            0,
+            -365 * DAY,
+            [NOW - 80 * DAY, NOW],
+        ),  # the clock was behind in the last sync, and has been set right
+    ],
+)
+def test_a_clock_that_is_or_was_wrong_deletes_no_young_trade(
+    history: History, host: int, noticed: int | None, left: list[int]
+) -> None:
+    """Whether the host's clock is wrong now or was so in the last sync, which noticed how far it ran ahead."""
+    for at in (OLD, NOW - 80 * DAY, NOW):
+        history.trade(at=at)
+    if noticed is not None:
+        history.log("whales", NOW + noticed)
+        with history.db.write():
+            history.db.remember("clock_ahead", noticed)
+    history.now += host
     assert history.cleanup().errors() == []
-    assert times(history) == [NOW - 80 * DAY]
-
-
-def test_a_clock_set_right_after_it_ran_behind_deletes_what_is_old(history: History) -> None:
-    """The last sync was in the year before by that clock, and now by the exchange's."""
-    history.log("whales", NOW - 365 * DAY)
-    with history.db.write():
-        history.db.remember("clock_ahead", -365 * DAY)
-    history.trade(at=OLD)
-    history.trade(at=NOW)
-    assert history.cleanup().errors() == []
-    assert times(history) == [NOW]
-
-
-def test_a_clock_that_was_wrong_once_does_not_stop_cleanup_for_ever(history: History) -> None:
-    """What the exchange said last counts, not what it said furthest in the future."""
-    history.hear_exchange(NOW + 365 * DAY)
-    history.hear_exchange(NOW)
-    history.trade(at=OLD)
-    assert history.cleanup().errors() == []
-    assert times(history) == []
+    assert times(history) == left
 
 
 def test_a_file_without_a_sync_is_cleaned_by_its_newest_trade(history: History) -> None:
     """A cut that leaves none of the trades is refused."""
     history.sql("DELETE FROM facts WHERE name = 'exchange_time'")
+    history.sql("DELETE FROM sync_logs")
     history.trade(at=OLD)
     with pytest.raises(JobFailed, match="nothing was deleted"):
         history.cleanup()
@@ -297,11 +259,24 @@ def test_a_file_without_a_sync_is_cleaned_by_its_newest_trade(history: History) 
     assert times(history) == [NOW - DAY]
 
 
+def test_an_exchange_that_never_told_its_time(history: History) -> None:
+    """The last good sync is evidence enough: old trades go, also where there are no younger ones."""
+    history.sql("DELETE FROM facts WHERE name = 'exchange_time'")
+    history.sql(
+        "INSERT INTO sync_logs (type, status, started_at, ended_at) VALUES ('whales', 'completed', ?, ?)",
+        NOW - HOUR,
+        NOW - HOUR,
+    )
+    history.trade(at=OLD)
+    history.cleanup()
+    assert times(history) == []
+
+
 def test_a_sync_remembers_when_the_exchange_was_heard(history: History) -> None:
-    """By the exchange's clock, whatever the host's says; a response without a time says nothing."""
+    """What the exchange said last, not furthest in the future, counts; a response without a time says nothing."""
     history.now += 365 * DAY
     with run_job(SYNC_WHALES, history.settings, clock=Clock(now=lambda: history.now)) as run:
-        for exchange_time in (NOW + HOUR, None):
+        for exchange_time in (NOW + 365 * DAY, NOW + HOUR, None):
             connection: Any = SimpleNamespace(exchange_time=lambda at=exchange_time: at)
             compare_clocks(run, "Opinion.Trade", connection)
     assert history.db.fact("exchange_time") == NOW + HOUR

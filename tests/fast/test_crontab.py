@@ -39,11 +39,6 @@ def debian(command: str) -> str:
     return out
 
 
-def busybox(command: str) -> str:
-    """Do what busybox crond does to a command: nothing."""
-    return command
-
-
 def entries(text: str) -> dict[str, str]:
     """Return the schedule by command, for every line that is not a comment."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -60,12 +55,11 @@ def output(command: list[str], cwd: Path = Path("/"), **environ: str) -> list[st
     return printed
 
 
-@pytest.mark.parametrize("dialect", [debian, busybox])
+@pytest.mark.parametrize("dialect", [debian, str])  # busybox crond passes a command on unchanged
 @pytest.mark.parametrize(
     "name",
-    ["plain", "with space", "it's", 'say "hi"', "100%", "%d%%", "$HOME", "`id`", "a;b&c|d", "\\", "a\\\\b", "\\%",
-     "ü~*?"],
-)  # fmt: skip
+    ["with space", "it's", 'say "hi"', "%d%%", "$HOME", "`id`", "a;b&c|d", "\\", "a\\\\b", "\\%", "ü~*?"],
+)
 def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str], name: str) -> None:
     """Every line starts the program with its settings, in a bare environment, whatever the paths contain."""
     folder = tmp_path / name
@@ -73,7 +67,7 @@ def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str]
     program = folder / "whalesync"
     program.write_text(PROGRAM.format(python=sys.executable))
     program.chmod(0o755)
-    text = crontab.render(str(program), folder / "env", folder / "whale.db")
+    text = crontab.render([str(program)], folder / "env", folder / "whale.db")
     lines = entries(text)
     settings = [str(folder / "env"), str(folder / "whale.db"), "/usr/bin:/bin"]
     printed = [output(["/bin/sh", "-c", dialect(command)]) for command in lines]
@@ -85,59 +79,42 @@ def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str]
     assert crontab.setting(found["cleanup"], "WHALESYNC_DB") == str(folder / "whale.db")
 
 
-def test_what_is_not_given_is_not_mentioned() -> None:
-    """Without paths the jobs find their own defaults."""
-    printed = entries(crontab.render(["/x/python", "-m", "whalesync"], None, None))
-    assert list(printed) == [f"/x/python -m whalesync {job}" for job in JOBS]
-
-
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cron works in the home folder, so a path is resolved where the crontab is printed."""
+    """Cron works in the home folder; a path that is not given is not mentioned, since the jobs find their default."""
     monkeypatch.chdir(tmp_path)
-    text = crontab.render("/x/whalesync", Path("env"), Path("whale.db"))
-    assert crontab.setting(crontab.find_lines(text)["cleanup"], "WHALESYNC_DB") == f"{tmp_path}/whale.db"
+    printed = entries(crontab.render(["/x/python", "-m", "whalesync"], None, Path("a.db")))
+    assert list(printed) == [f"WHALESYNC_DB={tmp_path}/a.db /x/python -m whalesync {job}" for job in JOBS]
 
 
-@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x1b", "\udcff"])
+@pytest.mark.parametrize("character", ["\n", "\0", "\udcff"])
 def test_paths_that_no_line_can_hold_are_refused(character: str) -> None:
     """A line break in a path would start a line of its own."""
     path = f"/a{character}b"
     for program, env_file, db in ((path, None, None), ("/p", Path(path), None), ("/p", None, Path(path))):
         with pytest.raises(SettingsError, match="cannot be written in a crontab"):
-            crontab.render(program, env_file, db)
+            crontab.render([program], env_file, db)
 
 
 def test_lines_that_cron_would_cut_are_refused() -> None:
     """Debian's cron takes commands of 998 bytes."""
     longest = "/" + "ü" * 488 + "aa"
-    (*_, last) = entries(crontab.render(longest, None, None))
+    (*_, last) = entries(crontab.render([longest], None, None))
     assert len(last.encode()) == 998
     with pytest.raises(SettingsError, match="too long"):
-        crontab.render(longest + "a", None, None)
+        crontab.render([longest + "a"], None, None)
 
 
 def test_the_example_is_what_the_command_prints() -> None:
     """crontab.example is the printed crontab with the paths of a usual host; it says how to append the lines."""
     printed = crontab.render(
-        "/usr/local/bin/whalesync", Path("/etc/whalesync/env"), Path("/var/lib/whalesync/whalesync.db")
+        ["/usr/local/bin/whalesync"], Path("/etc/whalesync/env"), Path("/var/lib/whalesync/whalesync.db")
     )
     assert (ROOT / "crontab.example").read_text() == printed
-    comments = [line for line in printed.splitlines() if line.startswith("#")]
-    assert any("(crontab -l; whalesync crontab) | crontab -" in line for line in comments)
-    assert any("REPLACES" in line for line in comments)
+    assert (
+        "#\n# To append these lines to your crontab:  (crontab -l; whalesync crontab) | crontab -\n"
+        in printed
+    )
 
-
-@pytest.mark.skipif(shutil.which("crontab") is None, reason="no crontab program here")
-def test_the_host_s_cron_accepts_it() -> None:
-    """The crontab program finds no fault with the text (checked, not installed)."""
-    text = crontab.render("/opt/it's 100% $HOME/whalesync", Path("/e"), Path("/d"))
-    done = subprocess.run(["crontab", "-n", "-"], input=text, capture_output=True, text=True, check=False)
-    if "invalid option" in done.stderr:
-        pytest.skip("this crontab program cannot check a file without installing it")
-    assert done.returncode == 0, done.stderr
-
-
-# Reading one
 
 OWN = "*/5 * * * * nice -n 5 /opt/whalesync --db '/srv/a b.db' sync-markets -v >>/var/log/whales 2>&1"
 
@@ -146,7 +123,7 @@ def test_lines_written_by_hand_are_found() -> None:
     """Options, wrappers and redirections around the program do not hide a line."""
     lines = crontab.find_lines(f"MAILTO=me\n@hourly /opt/whalesync compute-stats\n\t{OWN}\n")
     assert lines == {"compute-stats": "@hourly /opt/whalesync compute-stats", "sync-markets": "\t" + OWN}
-    assert crontab.starts(OWN, ["/opt/whalesync"])
+    assert crontab.starts(OWN, ["/opt/whalesync"]) and not crontab.starts(OWN, ["/opt/whale"])
     assert list(crontab.find_lines("0 * * * * WHALESYNC_DB=/x.db /opt/ws.pyz cleanup")) == ["cleanup"]
     assert crontab.setting(OWN, "WHALESYNC_DB") is None
 
@@ -161,21 +138,13 @@ def test_other_lines_are_not_taken_for_ours(line: str) -> None:
     assert crontab.find_lines(line) == crontab.find_lines(f"#{line}", commented_out=True) == {}
 
 
-@pytest.mark.parametrize("comment", ["#", "  #", "# ", "## "])
+@pytest.mark.parametrize("comment", ["#", "  ## "])
 def test_lines_that_are_commented_out_are_found_as_such(comment: str) -> None:
     """They start nothing; the comments of the printed crontab are not among them."""
     line = f"{comment}* * * * * /opt/whalesync sync-whales"
     assert crontab.find_lines(line) == {}
     assert crontab.find_lines(line, commented_out=True) == {"sync-whales": line}
-    assert crontab.find_lines(crontab.render("/opt/whalesync", None, None), commented_out=True) == {}
-
-
-def test_another_copy_of_the_program_is_told_apart() -> None:
-    """A line that starts a program elsewhere does not start this one."""
-    line = "* * * * * /old/venv/bin/python -m whalesync sync-whales"
-    assert crontab.starts(line, ["/old/venv/bin/python", "-m", "whalesync"])
-    assert not crontab.starts(line, ["/new/venv/bin/python", "-m", "whalesync"])
-    assert not crontab.starts("* * * * * /old/whalesync2 sync-whales", ["/old/whalesync"])
+    assert crontab.find_lines(crontab.render(["/opt/whalesync"], None, None), commented_out=True) == {}
 
 
 def test_the_installed_text_is_what_crontab_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,8 +160,6 @@ def test_the_installed_text_is_what_crontab_lists(tmp_path: Path, monkeypatch: p
     assert crontab.installed_text() is None
 
 
-# How this program is started
-
 PRINT = "import json; from whalesync.host.crontab import this_program; print(json.dumps(this_program()))"
 
 
@@ -205,15 +172,11 @@ def sources(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_module_that_is_not_installed_is_found_again(sources: Path) -> None:
-    """Started with -m from a source folder, the crontab says where that folder is."""
+def test_a_module_is_started_by_its_python(sources: Path, tmp_path: Path) -> None:
+    """With the folder that holds it, unless it is installed there."""
     words = output([sys.executable, "-m", "whalesync"], sources)
     assert words == ["/usr/bin/env", f"PYTHONPATH={sources}", sys.executable, "-m", "whalesync"]
     assert output(words) == words
-
-
-def test_an_installed_module_needs_only_its_python(sources: Path, tmp_path: Path) -> None:
-    """Started with -m from site-packages, the Python that has it is enough."""
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (packages,) = (venv / "lib").glob("python3*/site-packages")

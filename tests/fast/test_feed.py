@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from support.rows import (
-    DAY,
-    HOUR,
-    MINUTE,
-    MOBY,
-    NOW,
-    OTHER,
-    SECOND,
-    Explained,
-    explained,
-    market,
-    trade,
-    whale,
-)
+from support.rows import DAY, HOUR, MINUTE, MOBY, NOW, OTHER, SECOND, market, trade, whale
 
 from whalesync.store import feed
-from whalesync.store.database import Database, open_database
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    """An empty file."""
-    with open_database(tmp_path / "whalesync.db") as database:
-        yield database
+from whalesync.store.database import Database
 
 
 def ids(rows: list[feed.Row]) -> list[int]:
@@ -49,10 +25,7 @@ def test_a_tier_sees_a_trade_when_its_delay_has_run_out(db: Database, tier: str,
 @pytest.mark.parametrize("tier", ["free", "pro", "pro-plus"])
 def test_the_feed_reads_like_the_view_of_its_tier(db: Database, tier: str) -> None:
     """Same columns, same values, same order, so that a script may change from one to the other."""
-    topic = {"kind": "topic", "title": "Gold price?"}
-    market(db, "9", **topic)
-    child = market(db, "1", "$4,000 or more", url="https://x", parent_external_id="9")
-    moby = whale(db, label="Moby")
+    moby, child = whale(db, label="Moby"), market(db, url="https://x")
     for at in (NOW, NOW - HOUR, NOW):
         trade(db, moby, child, at, "SELL", profit=2.5, outcome="NO", outcome_label="No way")
     view = [dict(row) for row in db.rows(f"SELECT * FROM activity_{tier.replace('-', '_')}")]
@@ -85,14 +58,13 @@ def test_the_newest_come_first_and_the_limit_cuts_the_oldest(db: Database) -> No
     old = trade(db, moby, rain, NOW - HOUR)
     same = [trade(db, moby, rain, NOW - SECOND, fill_key=key) for key in (7, -3, 5)]
     expected = [*reversed(same), old]
-    for narrowed in (
-        {},
-        {"whale_id": moby},
-        {"market_ids": [rain]},
-        {"whale_id": moby, "market_ids": [rain]},
-    ):
-        assert ids(feed.activity(db, "pro-plus", NOW, **narrowed)) == expected
-        assert ids(feed.activity(db, "pro-plus", NOW, limit=2, **narrowed)) == expected[:2]
+    for whale_id in (None, moby):
+        for market_ids in (None, [rain]):
+            for limit in (None, 2):
+                found = feed.activity(
+                    db, "pro-plus", NOW, whale_id=whale_id, market_ids=market_ids, limit=limit
+                )
+                assert ids(found) == expected[:limit]
 
 
 def test_filters_narrow_the_feed_together(db: Database) -> None:
@@ -143,17 +115,6 @@ def test_a_follower_gets_what_becomes_visible(db: Database) -> None:
     assert feed.new_activity(db, "pro", cursor, NOW + HOUR)[0] == []
 
 
-def test_a_follower_gets_what_was_stored_late(db: Database) -> None:
-    """A trade that a sync brought in after its delay had run out, once."""
-    moby, rain = whale(db), market(db)
-    trade(db, moby, rain, NOW - HOUR)
-    cursor = feed.cursor(db, NOW)
-    late, new = trade(db, moby, rain, NOW - 2 * HOUR), trade(db, moby, rain, NOW + SECOND)
-    rows, cursor = feed.new_activity(db, "pro-plus", cursor, NOW + MINUTE)
-    assert ids(rows) == [late, new]
-    assert feed.new_activity(db, "pro-plus", cursor, NOW + 2 * MINUTE)[0] == []
-
-
 @pytest.mark.parametrize("tier", ["pro-plus", "pro", "free"])
 def test_a_follower_loses_nothing_and_sees_nothing_twice(db: Database, tier: str) -> None:
     """Whenever a trade is made and stored, looks at any moments show each trade exactly once."""
@@ -180,18 +141,20 @@ def test_a_follower_loses_nothing_when_the_clock_is_set_back(db: Database) -> No
 
 
 def test_a_follower_may_narrow_the_feed(db: Database) -> None:
-    """Both what became visible and what was stored late."""
+    """It gets what became visible and what a sync brought in after its delay had run out, each once."""
     moby, other, rain, snow = whale(db, MOBY), whale(db, OTHER), market(db, "1"), market(db, "2")
+    trade(db, moby, rain, NOW - HOUR)
     cursor = feed.cursor(db, NOW)
     late, new = trade(db, moby, rain, NOW - HOUR), trade(db, moby, rain, NOW + SECOND)
     for at in (NOW - HOUR, NOW + SECOND):
         trade(db, other, rain, at)
         trade(db, moby, snow, at)
         trade(db, moby, rain, at, platform="elsewhere")
-    rows, _ = feed.new_activity(
+    rows, cursor = feed.new_activity(
         db, "pro-plus", cursor, NOW + MINUTE, whale_id=moby, market_ids=[rain], platform="opinion_trade"
     )
     assert ids(rows) == [late, new]
+    assert feed.new_activity(db, "pro-plus", cursor, NOW + 2 * MINUTE)[0] == []
 
 
 def test_a_cursor_never_goes_back(db: Database) -> None:
@@ -200,49 +163,3 @@ def test_a_cursor_never_goes_back(db: Database) -> None:
     cursor = feed.cursor(db, NOW)
     db.execute("DELETE FROM whale_activity")
     assert feed.new_activity(db, "pro", cursor, NOW + SECOND)[1] == feed.Cursor(NOW + SECOND, cursor.last_id)
-
-
-@pytest.fixture
-def plans(db: Database) -> Iterator[Explained]:
-    """A file with two whales and 200 trades, half of them in each of two markets."""
-    wallets, markets = [whale(db, MOBY), whale(db, OTHER)], [market(db, "1"), market(db, "2")]
-    for number in range(200):
-        trade(db, wallets[number % 2], markets[number // 2 % 2], NOW - number * SECOND)
-    with explained(db.path) as found:
-        yield found
-
-
-@pytest.mark.parametrize("analysed", [False, True])
-@pytest.mark.parametrize(
-    ("narrowed", "index"),
-    [
-        ({}, "whale_activity_by_time"),
-        ({"whale_id": 1}, "whale_activity_by_whale"),
-        ({"market_ids": [1]}, "whale_activity_by_market"),
-    ],
-)
-def test_a_page_of_the_feed_is_a_range_of_one_index(
-    plans: Explained, analysed: bool, narrowed: dict[str, Any], index: str
-) -> None:
-    """No sort, with or without statistics about the tables; of one whale, the fills of one moment are put in order."""
-    if analysed:
-        plans.execute("ANALYZE")
-    for since in (None, NOW - DAY):
-        plans.plan.clear()
-        feed.activity(plans, "free", NOW, since=since, limit=10, **narrowed)
-        assert plans.uses(index) and not plans.sorts()
-
-
-@pytest.mark.parametrize("order", ["", "ORDER BY timestamp DESC", "ORDER BY timestamp DESC, id DESC"])
-def test_a_page_of_a_view_is_a_range_of_one_index(plans: Explained, order: str) -> None:
-    """Whoever reads the file with another program pays no more."""
-    plans.explain(f"SELECT * FROM activity_free {order} LIMIT 50")
-    assert plans.uses("whale_activity_by_time") and not plans.sorts()
-
-
-@pytest.mark.parametrize("narrowed", [{}, {"whale_id": 1}, {"market_ids": [1]}])
-def test_what_was_stored_late_is_found_by_its_id(plans: Explained, narrowed: dict[str, Any]) -> None:
-    """Not by going through a whale's history."""
-    feed.new_activity(plans, "free", feed.Cursor(NOW, 150), NOW + MINUTE, **narrowed)
-    assert "SEARCH a USING INTEGER PRIMARY KEY (rowid>?)" in plans.plan
-    assert not [step for step in plans.plan if step.startswith("SCAN")]

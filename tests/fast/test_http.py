@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 import stamina
@@ -26,7 +25,6 @@ from whalesync.errors import (
     RateLimited,
     RequestRefused,
     ServerError,
-    SettingsError,
     Unreachable,
 )
 from whalesync.exchanges import http
@@ -70,30 +68,17 @@ def result(value: str = "1") -> Callable[[httpx.Request], httpx.Response]:
 
 
 @pytest.fixture
-def rate(tmp_path: Path) -> Iterator[RateLimit]:
-    made = RateLimit(tmp_path / "rate", 10_000)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def make(rate: RateLimit) -> Iterator[Make]:
+def make(tmp_path: Path) -> Iterator[Make]:
+    rate = RateLimit(tmp_path / "rate", 10_000)
     clients: list[Client] = []
 
     def build(
-        transport: httpx.BaseTransport | None = None,
-        seconds: float = 60,
-        key: str = KEY,
-        url: str = URL,
-        **options: Any,
+        transport: httpx.BaseTransport | None = None, seconds: float = 60, url: str = URL, **options: Any
     ) -> Client:
-        settings: dict[str, Any] = {
-            "first_backoff": 0.001,
-            "log_step": lambda _: None,
-            "title": "Opinion.Trade",
-        }
-        settings |= {"until": time.monotonic() + seconds, "transport": transport, **options}
-        clients.append(Client(url, {KEY_HEADER: key}, rate, unwrap, **settings))
+        options.setdefault("first_backoff", 0.001)
+        options.setdefault("log_step", lambda _: None)
+        options |= {"until": time.monotonic() + seconds, "title": "Opinion.Trade", "transport": transport}
+        clients.append(Client(url, {KEY_HEADER: KEY}, rate, unwrap, **options))
         return clients[-1]
 
     yield build
@@ -132,17 +117,13 @@ FAILURES: list[tuple[int, bytes, type[ExchangeError], int]] = [
     (200, b'{"errno": 500}', ServerError, ATTEMPTS),
     (503, b"<html>", ServerError, ATTEMPTS),
     (200, b"<html>", InvalidResponse, 1),
-    (200, b"", InvalidResponse, 1),
     (200, b"[]", InvalidResponse, 1),
-    (200, b"null", InvalidResponse, 1),
     (200, b'{"result": 1}', InvalidResponse, 1),
     (200, b'{"errno": {}, "result": 1}', InvalidResponse, 1),
-    (200, b'{"errno": [[1]], "result": 1}', InvalidResponse, 1),
     (200, b"[" * 100_000, InvalidResponse, 1),
     (200, b'{"errno": 0, "result": ' + b"9" * 5_000 + b"}", InvalidResponse, 1),
     (200, b'{"errno": 0, "result": "\xff"}', InvalidResponse, 1),
     (301, b'{"errno": 0, "result": 1}', InvalidResponse, 1),
-    (204, b"", InvalidResponse, 1),
 ]
 
 
@@ -150,41 +131,23 @@ FAILURES: list[tuple[int, bytes, type[ExchangeError], int]] = [
 def test_each_failure_has_its_type_and_number_of_attempts(
     status: int, content: bytes, error: type[ExchangeError], attempts: int, make: Make
 ) -> None:
-    """What may pass is attempted four times in all, the rest once; each message names the exchange."""
+    """What may pass is attempted four times, the rest once; only a rejected key, not a geoblock, blames the key."""
     replies = Replies(lambda _: body(content, status))
     with pytest.raises(ExchangeError, match=r"^Opinion\.Trade") as caught:
         make(replies).get("/market", {})
     assert type(caught.value) is error
+    assert ("Check OPINION_TRADE_API_KEY" in str(caught.value)) == (error is AuthenticationError)
     assert len(replies.requests) == attempts
-
-
-def test_a_geoblock_is_not_reported_as_a_rejected_key(make: Make) -> None:
-    """It has its own message, and does not ask anyone to check the key."""
-    replies = Replies(body(b'{"errno": 10403, "errmsg": "forbidden"}', 403))
-    with pytest.raises(RequestRefused, match="country") as caught:
-        make(replies).get("/market", {})
-    assert "KEY" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "error",
-    [
-        httpx.ConnectError("refused"),
-        httpx.ReadTimeout(""),
-        httpx.RemoteProtocolError("cut"),
-        httpx.ReadError(""),
-    ],
-)
-def test_a_broken_connection_is_retried(error: Exception, make: Make) -> None:
-    """The result of a later attempt is the result."""
-    assert make(Replies(error, error, result("7"))).get("/market", {}) == 7
-
-
-def test_no_exception_of_the_library_gets_out(make: Make) -> None:
-    """Whatever goes wrong on the way is Unreachable."""
-    for error in (httpx.PoolTimeout, httpx.WriteError, httpx.ProxyError, httpx.UnsupportedProtocol):
-        with pytest.raises(Unreachable):
-            make(Replies(error("why"))).get("/market", {})
+    [httpx.ConnectError, httpx.PoolTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError,
+     httpx.WriteError, httpx.ProxyError, httpx.UnsupportedProtocol, httpcore.ReadError, httpcore.ConnectTimeout],
+)  # fmt: skip
+def test_a_broken_connection_is_retried(error: type[Exception], make: Make) -> None:
+    """Whatever the library raises; the result of a later attempt is the result."""
+    assert make(Replies(error(""), error(""), result("7"))).get("/market", {}) == 7
 
 
 @pytest.mark.parametrize(
@@ -251,10 +214,8 @@ def test_the_requested_compression_is_understood(make: Make) -> None:
     [
         (b"[" * (http.MAX_RESPONSE_BYTES + 1), "identity", "larger than 4 MiB"),
         (gzip.compress(bytes(2**28)), "gzip", "larger than 4 MiB"),
-        (gzip.compress(gzip.compress(b"{}")), "gzip, gzip", "encoding"),
         (b"{}", "br", "encoding"),
         (b"{}", "gzip", "compression"),
-        (gzip.compress(b'{"errno": 0, "result": 1}' * 50)[:-30], "gzip", "not valid JSON"),
     ],
 )
 def test_a_response_too_large_or_badly_compressed_is_refused(
@@ -281,12 +242,6 @@ def test_the_key_is_redacted_in_whatever_comes_back(spelled: str, make: Make) ->
     assert client.get("/market", {}) == "***"
     client.get("/market", {})
     assert len(said) == 1 and "***" in said[0] and KEY not in said[0]
-
-
-def test_a_short_key_is_not_redacted(make: Make) -> None:
-    """A key of a few letters occurs in other words too: data arrive as they were sent."""
-    title = '"Will the talks take place?"'
-    assert f'"{make(Replies(result(title)), key="k").get("/market", {})}"' == title
 
 
 def test_a_retry_is_neither_printed_nor_logged(
@@ -341,97 +296,42 @@ def test_closing_leaves_connections_in_use_to_their_user(make: Make) -> None:
         client.get("/market", {})
 
 
-@pytest.mark.parametrize("proxy", ["nonsense://x", "socks5://proxy.example", "http://user:secret@[::1"])
-def test_an_invalid_proxy_is_named_without_its_address(
-    proxy: str, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The address may hold a password."""
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(SettingsError, match="HTTPS_PROXY") as caught:
-        make()
-    assert "secret" not in str(caught.value)
+@contextmanager
+def one_connection(response: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server on loopback that accepts one connection; its address, and the requests that it has answered."""
+    heard: list[bytes] = []
 
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            while request := connection.recv(65_536):
+                heard.append(request)
+                connection.sendall(response)
 
-class Server:
-    """A server on loopback that sends ``parts``, ``pause`` seconds apart, to each connection."""
-
-    def __init__(self, *parts: bytes, pause: float = 0.0) -> None:
-        self.heard: list[bytes] = []
-        self.connections = 0
-        self._parts = parts
-        self._pause = pause
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._socket.accept()
-                self.connections += 1
-                with connection, suppress(OSError):
-                    while request := connection.recv(65_536):
-                        self.heard.append(request)
-                        for part in self._parts:
-                            connection.sendall(part)
-                            time.sleep(self._pause)
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n"
-BODY = b'{"errno": 0, "result": 1}'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", heard
 
 
 def test_connections_are_kept_and_used_again(make: Make) -> None:
     """Two requests, one connection."""
-    with Server(HEAD + BODY) as server:
-        client = make(url=f"http://{server.address}", loopback=True)
+    response = b'HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n{"errno": 0, "result": 1}'
+    with one_connection(response) as (address, heard):
+        client = make(url=f"http://{address}", loopback=True)
         assert [client.get("/a", {}), client.get("/b", {})] == [1, 1]
-        assert server.connections == 1
+        assert len(heard) == 2
         client.close()
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [[bytes([byte]) for byte in HEAD + BODY], [HEAD, *(bytes([byte]) for byte in BODY)], [b""]],
-    ids=["headers", "body", "silence"],
-)
-def test_the_deadline_holds_for_a_whole_request(
-    parts: list[bytes], make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever part of the response comes byte by byte, or not at all."""
-    monkeypatch.setattr(http, "DEADLINE_SECONDS", 0.25)
-    monkeypatch.setattr(http, "RETRY_SECONDS", 0.0)
-    with Server(*parts, pause=0.1) as server:
-        client = make(url=f"http://{server.address}", loopback=True)
-        begun = time.monotonic()
-        with pytest.raises(Unreachable, match="did not answer completely"):
-            client.get("/market", {})
-        assert 0.2 < time.monotonic() - begun < 2
 
 
 def test_requests_go_through_the_proxy_of_the_environment(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HTTPS_PROXY is taken without a scheme too, as curl takes it."""
-    with Server(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"user:secret@{proxy.address}")
+    with one_connection(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as (address, heard):
+        monkeypatch.setenv("HTTPS_PROXY", f"user:secret@{address}")
         monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setattr(http, "RETRY_SECONDS", 0.0)
         with pytest.raises(Unreachable, match="407"):
             make().get("/market", {})
-        assert proxy.heard[0].startswith(b"CONNECT exchange.example:443 ")
-        assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in proxy.heard[0]
-
-
-def test_the_client_loads_nothing_that_it_does_not_need() -> None:
-    """Neither httpx's command line nor, before a request fails, the retries."""
-    code = "import sys, whalesync.exchanges.http; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert {"httpx", "httpcore"} <= loaded
-    assert loaded & {"click", "rich", "pygments", "stamina", "tenacity", "asyncio", "whalesync.cli"} == set()
+    assert heard[0].startswith(b"CONNECT exchange.example:443 ")
+    assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in heard[0]

@@ -37,66 +37,48 @@ BUDGET = 240.0
 Answer = Callable[[dict[str, Any]], Any]
 
 
-class Wire(Client):
-    """Answers requests from the books, and takes ``seconds`` (of the host's clocks) for each.
+class Host(Client):
+    """A file, the books of the exchange, and clocks: the host's is ``ahead`` (s) of the exchange's.
 
-    ``before`` is called with the path and the number of each request; ``answers`` replace those of a path.
+    It is also the client: requests are answered from the books, and each takes ``seconds`` of its path. ``before`` is
+    called with the path and the number of each request of a run; ``answers`` replace those of a path.
     """
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+    def __init__(self, db: Path) -> None:
+        self.db = db
+        self.elapsed = 0.0
+        self.ahead = 0
+        self.books = Books(lambda: NOW)
+        self.asked: list[tuple[str, dict[str, Any]]] = []  # in the latest run
         self.seconds: dict[str, float] = {}
         self.before: Callable[[str, int], None] = lambda path, number: None
         self.answers: dict[str, Answer] = {}
 
     @property
     def latest_date(self) -> int | None:
-        return int((NOW + self.host.elapsed) * 1000)
+        return int((NOW + self.elapsed) * 1000)
 
     def get(self, path: str, params: Any) -> Any:
         self.asked.append((path, params))
-        self.host.elapsed += self.seconds.get(path, 0.0)
+        self.elapsed += self.seconds.get(path, 0.0)
         self.before(path, len(self.asked))
         return self.answers[path](params) if path in self.answers else self.honest(path, params)
 
     def honest(self, path: str, params: Mapping[str, Any]) -> Any:
         try:
-            return self.host.books.answer(path, {name: str(value) for name, value in params.items()})
+            return self.books.answer(path, {name: str(value) for name, value in params.items()})
         except Refused as exc:
             raise RequestRefused(str(exc)) from exc
 
-    def pages(self) -> list[int]:
-        """The pages of the list that were asked for."""
-        return [params["page"] for path, params in self.asked if path == "/market"]
+    def list_markets(self, count: int, **fields: Any) -> None:
+        """List markets from number 1 on, each with a price of 0.5."""
+        for number in range(1, count + 1):
+            self.books.add_market(make_market(number, **fields))
+            self.books.set_price(self.token(number), "0.5")
 
-
-class Reached(OpinionTrade):
-    """Opinion.Trade, over that wire."""
-
-    wire: Wire
-
-    def check_settings(self, settings: Settings) -> None: ...
-
-    @contextmanager
-    def connect(self, settings: Settings, **_: Any) -> Iterator[Api]:
-        yield Api(self.wire)
-
-
-class Host:
-    """A file, the books of the exchange, and clocks; ``ahead`` (s) of the exchange's."""
-
-    def __init__(self, folder: Path, exchange: Reached) -> None:
-        self.db = folder / "markets.db"
-        self.exchange = exchange
-        self.elapsed = 0.0
-        self.ahead = 0
-        self.books = Books(lambda: NOW)
-        self.wire = Wire(self)
-
-    def sync(self, wire: Wire | None = None) -> Run:
+    def sync(self) -> Run:
         """Run the job once."""
-        self.wire = self.exchange.wire = wire or Wire(self)
+        self.asked.clear()
         clock = Clock(lambda: int((NOW + self.ahead + self.elapsed) * 1000), lambda: self.elapsed)
         settings = Settings(db=self.db, values={"WHALESYNC_TIME_BUDGET": str(BUDGET)})
         with run_job(SYNC_MARKETS, settings, clock=clock) as run:
@@ -117,13 +99,25 @@ class Host:
     def token(self, number: int) -> str:
         return str(self.books.market(number)["yesTokenId"])
 
+    def asked_for(self, path: str, name: str) -> list[Any]:
+        """A parameter of each request for a path."""
+        return [params[name] for asked, params in self.asked if asked == path]
+
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    exchange = Reached()
-    monkeypatch.setitem(EXCHANGES, "opinion_trade", exchange)
+    reached = Host(tmp_path / "markets.db")
+
+    class Reached(OpinionTrade):
+        def check_settings(self, settings: Settings) -> None: ...
+
+        @contextmanager
+        def connect(self, settings: Settings, **_: Any) -> Iterator[Api]:
+            yield Api(reached)
+
+    monkeypatch.setitem(EXCHANGES, "opinion_trade", Reached())
     monkeypatch.setattr(sync_markets, "Lane", partial(Lane, in_flight=1))
-    return Host(tmp_path, exchange)
+    return reached
 
 
 def fail(error: Exception, path: str = "/market", request: int | None = None) -> Callable[[str, int], None]:
@@ -137,105 +131,84 @@ def fail(error: Exception, path: str = "/market", request: int | None = None) ->
 
 
 def test_every_market_of_every_status_is_stored(host: Host) -> None:
-    """45 binary markets of all six statuses and a topic with two children, over three pages."""
+    """45 binary markets of all six statuses, and a topic of a market's number with two children, over three pages."""
     for number in range(1, 46):
         host.books.add_market(make_market(number, status=number % 6 + 1))
     host.books.add_market(
-        make_categorical(100, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"])
+        make_categorical(45, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"])
     )
     assert host.sync().items == 48
-    assert host.wire.pages() == [1, 2, 3]
+    assert host.asked_for("/market", "page") == [1, 2, 3]
     status = host.stored("status")
     assert set(status) == {str(n) for n in [*range(1, 46), 101, 102]}
     assert set(status.values()) == {"created", "activated", "resolving", "resolved", "failed", "deleted"}
     (topic,) = host.rows("SELECT * FROM markets WHERE kind = 'topic'")
-    assert (topic["external_id"], topic["yes_token_id"]) == ("100", None)
+    assert (topic["external_id"], topic["yes_token_id"]) == ("45", None)
     child = host.stored("parent_external_id, category, end_date")["102"]
-    assert child == ("100", "Sport", topic["end_date"])
+    assert child == ("45", "Sport", topic["end_date"])
 
 
-def test_a_topic_and_a_market_of_the_same_number_are_both_stored(host: Host) -> None:
-    """The exchange numbers them apart."""
-    host.books.add_market(make_market(100))
-    host.books.add_market(make_categorical(100, [make_child(101)]))
-    assert host.sync().items == 3
-    assert [row["n"] for row in host.rows("SELECT count(*) AS n FROM markets")] == [3]
+def listing(numbers: range) -> Books:
+    """Books with these markets, the highest number newest."""
+    books = Books(lambda: NOW)
+    for number in numbers:
+        books.add_market(make_market(number, status=4, createdAt=NOW - 1000 + number))
+    return books
 
 
-@pytest.mark.parametrize("event", ["made", "deleted"])
+@pytest.mark.parametrize("after", [range(1, 62), range(1, 60)], ids=["made", "deleted"])
 @pytest.mark.parametrize("request_number", [1, 2, 3, 4])
 def test_a_list_that_changes_while_it_is_read_is_read_whole(
-    event: str, request_number: int, host: Host
+    after: range, request_number: int, host: Host
 ) -> None:
     """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
-    for number in range(1, 61):
-        host.books.add_market(make_market(number, status=4, createdAt=NOW - 1000 + number))
-    present, wire = {str(n) for n in range(1, 61)}, Wire(host)
+    listed = range(1, 61)
+    host.books = listing(listed)
 
     def change(path: str, request: int) -> None:
-        if request == request_number and event == "made":
-            host.books.add_market(make_market(99, status=4, createdAt=NOW))
-            present.add("99")
-        elif request == request_number:
-            wire.answers["/market"] = lambda params: without(60, wire.honest, params)
-            present.remove("60")
+        nonlocal listed
+        if request == request_number:
+            listed = after
+            host.books = listing(listed)
 
-    wire.before = change
-    run = host.sync(wire)
-    assert present <= set(host.stored("status"))
+    host.before = change
+    run = host.sync()
+    assert {str(number) for number in listed} <= set(host.stored("status"))
     assert run.errors() == []
-
-
-def without(number: int, honest: Callable[[str, Any], Any], params: dict[str, Any]) -> Any:
-    """The page of a list from which a market has been deleted."""
-    whole = [
-        each for page in (1, 2, 3, 4) for each in honest("/market", params | {"page": page})["list"] or []
-    ]
-    left = [each for each in whole if each["marketId"] != number]
-    start = (params["page"] - 1) * 20
-    return {"total": len(left), "list": left[start : start + 20]}
 
 
 @pytest.mark.parametrize("lie", ["total too large", "page ignored"])
 def test_a_list_without_end_leaves_time_for_prices(lie: str, host: Host) -> None:
     """It is left at an empty page, or when pages repeat; the sync log says what does not fit."""
-    for number in range(1, 31):
-        host.books.add_market(make_market(number))
-        host.books.set_price(host.token(number), "0.5")
-    wire = Wire(host)
-    wire.seconds["/market"] = 1.0
+    host.list_markets(30)
+    host.seconds["/market"] = 1.0
 
     def answer(params: dict[str, Any]) -> Any:
         page = {**params, "page": 1} if lie == "page ignored" else params
-        return {**wire.honest("/market", page), "total": 26_800}
+        return {**host.honest("/market", page), "total": 26_800}
 
-    wire.answers["/market"] = answer
-    run = host.sync(wire)
-    assert len(wire.pages()) <= 12
+    host.answers["/market"] = answer
+    run = host.sync()
+    assert len(host.asked_for("/market", "page")) <= 12
     assert set(host.stored("yes_price").values()) == {0.5}
     assert any("listed, but the exchange counts 26800" in error for error in run.errors())
 
 
 def test_a_total_that_is_too_small_hides_no_market(host: Host) -> None:
     """The list is read on while its pages are full; the sync log says what does not fit."""
-    for number in range(1, 51):
-        host.books.add_market(make_market(number, status=4))
-    wire = Wire(host)
-    wire.answers["/market"] = lambda params: {**wire.honest("/market", params), "total": 20}
-    run = host.sync(wire)
+    host.list_markets(50, status=4)
+    host.answers["/market"] = lambda params: {**host.honest("/market", params), "total": 20}
+    run = host.sync()
     assert len(host.stored("status")) == 50
     assert run.errors() == ["markets: 50 are listed, but the exchange counts 20"]
 
 
 def test_markets_that_are_no_longer_listed_are_said(host: Host) -> None:
     """A list that is empty all of a sudden does not pass for all being well; what is stored stays."""
-    for number in range(1, 31):
-        host.books.add_market(make_market(number))
-        host.books.set_price(host.token(number), "0.5")
+    host.list_markets(30)
     host.sync()
-    wire = Wire(host)
-    wire.answers["/market"] = lambda params: {"total": 0, "list": None}
-    errors = host.sync(wire).errors()
+    host.answers["/market"] = lambda params: {"total": 0, "list": None}
+    errors = host.sync().errors()
     assert errors == ["markets: 30 of 30 stored markets that can be traded are no longer listed"]
     assert len(host.stored("status")) == 30
 
@@ -246,82 +219,35 @@ def test_unknown_prices_are_null(host: Host) -> None:
         host.books.add_market(make_market(number))
     host.books.set_price(host.token(1), "0.65")
     host.books.set_book(host.token(1), [("0.6", "100")], [("0.7", "50"), ("0.8", "10")])
-    wire = Wire(host)
     never_traded = {"price": "0.0", "side": "", "size": "0", "timestamp": 0}
-    wire.answers["/token/latest-price"] = lambda params: (
-        never_traded if params["token_id"] == host.token(2) else wire.honest("/token/latest-price", params)
+    host.answers["/token/latest-price"] = lambda params: (
+        never_traded if params["token_id"] == host.token(2) else host.honest("/token/latest-price", params)
     )
-    host.sync(wire)
+    host.sync()
     prices = host.stored("yes_price, no_price, price_updated_at")
     assert prices["1"][:2] == (0.65, 0.35) and prices["1"][2] is not None
     assert prices["2"] == prices["3"] == (None, None, None)
     assert host.stored("liquidity")["1"] == pytest.approx(60 + 35 + 8)
 
 
-@pytest.mark.parametrize("answer", [fail(RequestRefused("no"), "/token/latest-price"), None])
-def test_when_no_price_is_known_any_more_the_stored_ones_stay(
-    answer: Callable[[str, int], None] | None, host: Host
-) -> None:
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_when_no_price_is_known_any_more_the_stored_ones_stay(is_refused: bool, host: Host) -> None:
     """Every request refused, or every price empty, is the exchange's fault and goes into the sync log."""
-    for number in (1, 2):
-        host.books.add_market(make_market(number))
-        host.books.set_price(host.token(number), "0.5")
+    host.list_markets(2)
     host.sync()
-    wire = Wire(host)
-    if answer is not None:
-        wire.before = answer
-    else:
-        wire.answers["/token/latest-price"] = lambda params: {"price": ""}
-    (error,) = host.sync(wire).errors()
+    host.answers["/token/latest-price"] = lambda params: {"price": ""}
+    if is_refused:
+        host.before = fail(RequestRefused("no"), "/token/latest-price")
+    (error,) = host.sync().errors()
     assert error.startswith("price: not known for any of 2 markets")
     assert set(host.stored("yes_price").values()) == {0.5}
 
 
-def test_a_replaced_token_drops_the_price(host: Host) -> None:
-    """The old price was that of another token."""
-    host.books.add_market(make_market(1))
-    host.books.set_price(host.token(1), "0.5")
-    host.sync()
-    host.books.update_market(1, yesTokenId="77" * 30)
-    host.sync()
-    assert host.stored("yes_token_id, yes_price, no_price")["1"] == ("77" * 30, None, None)
-
-
-def test_a_market_resolved_at_an_unknown_time_gets_the_time_it_was_first_seen(host: Host) -> None:
-    """And keeps it."""
-    host.books.add_market(make_market(1, status=4, resolvedAt=0))
-    host.sync()
-    host.elapsed = 3_600.0
-    host.sync()
-    assert host.stored("resolved_at") == {"1": NOW * 1000}
-
-
-def test_an_unchanged_market_is_not_written(host: Host) -> None:
-    """A second run over the same markets leaves every row as it is, and writes only a changed price."""
-    for number in range(1, 6):
-        host.books.add_market(make_market(number))
-        host.books.set_price(host.token(number), "0.5")
-    host.sync()
-    before = host.rows("SELECT * FROM markets")
-    host.elapsed = 300.0
-    host.sync()
-    assert host.rows("SELECT * FROM markets") == before
-    host.books.set_price(host.token(3), "0.9")
-    host.sync()
-    after = host.rows("SELECT * FROM markets")
-    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert [new["external_id"] for _, new in changed] == ["3"]
-    assert changed[0][1]["updated_at"] == (NOW + 300) * 1000
-    assert changed[0][1]["revision"] > max(row["revision"] for row in before)
-
-
 def test_a_page_that_fails_does_not_keep_the_others_from_being_stored(host: Host) -> None:
     """The sync log says which one is missing."""
-    for number in range(1, 61):
-        host.books.add_market(make_market(number, status=4))
-    wire = Wire(host)
-    wire.before = fail(ServerError("Opinion.Trade answered 500"), request=2)
-    run = host.sync(wire)
+    host.list_markets(60, status=4)
+    host.before = fail(ServerError("Opinion.Trade answered 500"), request=2)
+    run = host.sync()
     assert run.items == 40
     assert run.errors() == [
         "page 2 of the markets: Opinion.Trade answered 500",
@@ -330,25 +256,18 @@ def test_a_page_that_fails_does_not_keep_the_others_from_being_stored(host: Host
 
 
 @pytest.mark.parametrize(
-    "error", [ServerError("Opinion.Trade answered 503"), AuthenticationError("rejected")]
-)
-def test_a_run_without_a_first_page_fails_with_its_error(error: Exception, host: Host) -> None:
+    ("error", "message"),
+    [(ServerError("answered 503"), "answered 503"), (AuthenticationError("rejected"), "rejected"),
+     (OutOfTime(), "before the first page")],
+)  # fmt: skip
+def test_a_run_without_a_first_page_fails_with_its_error(error: Exception, message: str, host: Host) -> None:
     """After one request."""
-    wire = Wire(host)
-    wire.before = fail(error)
-    with pytest.raises(type(error)):
-        host.sync(wire)
-    assert len(wire.asked) == 1
+    host.before = fail(error)
+    with pytest.raises((type(error), JobFailed), match=message):
+        host.sync()
+    assert len(host.asked) == 1
     (row,) = host.rows("SELECT status, error FROM sync_logs")
-    assert row["status"] == "failed" and str(error) in row["error"]
-
-
-def test_a_run_whose_time_ends_before_the_first_page_fails(host: Host) -> None:
-    """It has done nothing."""
-    wire = Wire(host)
-    wire.before = fail(OutOfTime())
-    with pytest.raises(JobFailed, match="before the first page"):
-        host.sync(wire)
+    assert row["status"] == "failed" and message in row["error"]
 
 
 def test_a_rejected_market_is_kept_and_the_others_stored(host: Host) -> None:
@@ -377,13 +296,12 @@ def test_what_a_run_has_no_time_for_comes_first_in_the_next(ahead: int, host: Ho
     for number in (1, 2, 3):
         host.books.add_market(make_market(number, volume24h=str(number)))
         host.books.set_price(host.token(number), "0.5")
+    host.seconds["/token/latest-price"] = BUDGET  # so that one price is all that a run has time for
     asked: list[str] = []
     for run_number in range(4):
-        wire = Wire(host)
-        wire.seconds["/token/latest-price"] = BUDGET  # so that one price is all that a run has time for
         host.ahead = ahead if run_number == 0 else 0
-        host.sync(wire)
-        asked += [params["token_id"] for path, params in wire.asked if path == "/token/latest-price"]
+        host.sync()
+        asked += host.asked_for("/token/latest-price", "token_id")
     assert len(asked) == 4
     assert [host.token(number) for number in (3, 2)] == asked[:2]
     assert set(asked) == {host.token(number) for number in (1, 2, 3)}
@@ -400,11 +318,9 @@ def test_a_slow_exchange_is_not_taken_for_a_wrong_clock(
     ahead: int, remembered: int, errors: list[str], host: Host
 ) -> None:
     """Both clocks are compared at the same moment; how far the host's is ahead is remembered for cleanup."""
-    host.books.add_market(make_market(1))
-    host.books.set_price(host.token(1), "0.5")
+    host.list_markets(1)
     host.ahead = ahead
-    wire = Wire(host)
-    wire.seconds["/token/orderbook"] = 94.0
-    assert host.sync(wire).errors() == errors
+    host.seconds["/token/orderbook"] = 94.0
+    assert host.sync().errors() == errors
     with open_database(host.db) as db:
         assert db.fact("clock_ahead", 0) == remembered

@@ -15,11 +15,9 @@ from support.fills import query
 from support.rows import make_schema_1, migrations
 from support.wallets import Office
 
-from whalesync.errors import DatabaseBusy, ForeignDatabase
 from whalesync.records import fill_key
-from whalesync.store import database, feed, totals, trades, whales
-from whalesync.store.database import SCHEMA_VERSION, Database, open_database, open_existing
-from whalesync.store.locks import FileLock
+from whalesync.store import feed, totals, trades, whales
+from whalesync.store.database import SCHEMA_VERSION, Database, open_database
 
 DAY = 86_400  # seconds
 
@@ -57,26 +55,21 @@ def test_no_row_is_lost_or_changed(path: Path, table: str) -> None:
     assert query(path, select) == before
 
 
-def test_ids_go_on_where_they_stood(path: Path) -> None:
+def test_ids_go_on_where_they_stood(db: Database) -> None:
     """An id that was given away, even if its row is gone, is never given again."""
-    serials = (
-        "SELECT * FROM sqlite_sequence WHERE name IN ('whales', 'whale_activity', 'sync_logs') ORDER BY name"
-    )
-    before = query(path, serials)
-    open_database(path).close()
-    assert query(path, serials) == before == [("sync_logs", 11), ("whale_activity", 115), ("whales", 7)]
+    serials = dict(map(tuple, db.rows("SELECT name, seq FROM sqlite_sequence")))
+    assert (serials["sync_logs"], serials["whale_activity"], serials["whales"]) == (11, 115, 7)
 
 
-def test_facts_are_kept_except_those_of_the_old_statistics(path: Path) -> None:
+def test_facts_are_kept_except_those_of_the_old_statistics(db: Database) -> None:
     """When the file was made and last copied; the revision starts at 1, which every row has."""
-    open_database(path).close()
-    assert query(path, "SELECT name, value FROM facts ORDER BY name") == [
-        ("backup_at", (NOW - 20 * DAY) * 1000),
-        ("made_at", (NOW - 21 * DAY) * 1000),
-        ("revision", 1),
-    ]
+    assert dict(map(tuple, db.rows("SELECT name, value FROM facts"))) == {
+        "backup_at": (NOW - 20 * DAY) * 1000,
+        "made_at": (NOW - 21 * DAY) * 1000,
+        "revision": 1,
+    }
     for table in ("markets", "whales", "whale_activity"):
-        assert query(path, f"SELECT DISTINCT revision FROM {table}") == [(1,)]
+        assert db.value(f"SELECT group_concat(DISTINCT revision) FROM {table}") == "1"
 
 
 def test_every_fill_has_its_key_by_todays_rule(db: Database) -> None:
@@ -110,16 +103,8 @@ def test_only_what_never_was_a_market_becomes_a_topic(db: Database) -> None:
 
 def test_what_cleanup_deleted_stays_in_the_totals(db: Database) -> None:
     """Eight buys and four sells of 0.4 times 100 to 111 shares, with 1.25 of profit for each sell."""
-    (row,) = db.rows("SELECT * FROM removed_sums")
-    assert tuple(row) == (
-        2,
-        None,
-        pytest.approx(506.4),
-        pytest.approx(5.0),
-        8,
-        4,
-        (NOW - 20 * DAY - 12) * 1000,
-    )
+    sums = (pytest.approx(506.4), pytest.approx(5.0), 8, 4, (NOW - 20 * DAY - 12) * 1000)
+    assert [tuple(row) for row in db.rows("SELECT * FROM removed_sums")] == [(2, None, *sums)]
 
 
 def test_rejected_records_belong_to_their_wallet(db: Database) -> None:
@@ -134,11 +119,12 @@ def test_rejected_records_belong_to_their_wallet(db: Database) -> None:
 
 
 def test_the_file_is_sound_and_marked(db: Database) -> None:
-    """References, indexes and the version; and what was for the old statistics is gone."""
+    """References, indexes, the version and the feed; and what was for the old statistics is gone."""
     assert db.rows("PRAGMA foreign_key_check") == []
     assert db.value("PRAGMA integrity_check") == "ok"
     assert db.value("PRAGMA user_version") == SCHEMA_VERSION
     assert db.value("PRAGMA journal_mode") == "wal"
+    assert len(feed.activity(db, "free", NOW * 1000 + DAY * 1000)) == 101
     names = {row[0] for row in db.rows("SELECT name FROM sqlite_schema")}
     assert not {name for name in names if name.startswith(("new_", "removed_activity", "whale_tallies"))}
 
@@ -146,18 +132,13 @@ def test_the_file_is_sound_and_marked(db: Database) -> None:
 def test_an_upgraded_file_has_the_schema_of_a_new_one(db: Database, tmp_path: Path) -> None:
     """Table by table, column by column, index by index."""
 
-    def shape(opened: Database) -> dict[str, Any]:
-        objects = opened.rows(
-            "SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE '%sqlite%' ORDER BY type, name"
-        )
+    def shape(opened: Database) -> dict[tuple[str, ...], list[list[tuple[Any, ...]]]]:
+        objects = opened.rows("SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE '%sqlite%'")
+        asked = ("table_xinfo", "index_xinfo", "foreign_key_list")
         return {
-            row["name"]: (
-                row["type"],
-                row["tbl_name"],
-                [tuple(column) for column in opened.rows(f"PRAGMA table_xinfo({row['name']})")],
-                [tuple(column) for column in opened.rows(f"PRAGMA index_xinfo({row['name']})")],
-                [tuple(key) for key in opened.rows(f"PRAGMA foreign_key_list({row['name']})")],
-            )
+            tuple(row): [
+                [tuple(found) for found in opened.rows(f"PRAGMA {each}({row['name']})")] for each in asked
+            ]
             for row in objects
         }
 
@@ -165,31 +146,14 @@ def test_an_upgraded_file_has_the_schema_of_a_new_one(db: Database, tmp_path: Pa
         assert shape(db) == shape(new)
 
 
-def test_the_feed_shows_the_old_trades(db: Database) -> None:
-    """Newest first, a child market with its topic's title."""
-    rows = feed.activity(db, "free", NOW * 1000 + DAY * 1000)
-    assert len(rows) == 101
-    assert [row["timestamp"] for row in rows] == sorted((row["timestamp"] for row in rows), reverse=True)
-    assert {row["market_title"] for row in rows if row["market_external_id"] == "51"} == {
-        "Gold price at the end of December? › $4,000 or more"
-    }
-
-
 def fill_lists(exchange: Exchange) -> None:
     """Give the exchange the lists that the file of schema 1 was read from, as they have become."""
     loading, complete, removed, merger = WALLETS[:4]
     then = NOW - 20 * DAY
     for i in range(12):
-        sell: dict[str, Any] = {"side": "Sell", "profit": "1.25"} if i % 3 == 2 else {}
-        exchange.add(
-            complete,
-            then - (85 - i) * DAY,
-            marketId=1 + i % 3,
-            price="0.4",
-            shares=f"{100 + i}",
-            fee="0.1",
-            **sell,
-        )
+        fields: dict[str, Any] = {"side": "Sell", "profit": "1.25"} if i % 3 == 2 else {}
+        fields |= {"marketId": 1 + i % 3, "price": "0.4", "shares": f"{100 + i}", "fee": "0.1"}
+        exchange.add(complete, then - (85 - i) * DAY, **fields)
     exchange.add_many(complete, 10, until=then - 10)
     twin: dict[str, Any] = {"txHash": "0x" + "7" * 64, "price": "0.25", "shares": "40"}
     for _ in range(3):
@@ -222,10 +186,8 @@ def test_the_sync_goes_on_from_the_old_file(path: Path) -> None:
         assert office.progress(wallet).complete
     assert not before - Counter(query(path, "SELECT id, tx_hash FROM whale_activity"))
     # of the merges that were stored twice, one of two is superseded
-    assert query(path, "SELECT DISTINCT action FROM whale_activity WHERE superseded_at IS NOT NULL") == [
-        ("MERGE",)
-    ]
-    assert query(path, "SELECT count(*) FROM whale_activity WHERE superseded_at IS NOT NULL") == [(3,)]
+    superseded = "SELECT action, count(*) FROM whale_activity WHERE superseded_at IS NOT NULL GROUP BY action"
+    assert query(path, superseded) == [("MERGE", 3)]
 
 
 def test_a_view_and_an_index_of_the_users_survive(path: Path) -> None:
@@ -278,25 +240,3 @@ def test_an_upgrade_that_is_only_in_the_wal_is_not_done_again(path: Path) -> Non
     open_database(path).close()
     assert path.read_bytes()[60:64] == SCHEMA_VERSION.to_bytes(4, "big")
     assert migrations(path) == [("first",), ("second",)]
-
-
-def test_whoever_waits_for_an_upgrade_is_told_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the file and what another process is doing with it."""
-    monkeypatch.setattr(database, "OPEN_SECONDS", 0.05)
-    with FileLock(path, "open") as lock:
-        assert lock.try_acquire()
-        with pytest.raises(DatabaseBusy, match="bringing it up to date") as caught:
-            open_database(path)
-    assert str(path) in str(caught.value)
-
-
-def test_a_file_of_a_newer_version_is_not_touched(path: Path) -> None:
-    """Neither by opening for work nor for looking; the error says what to do."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    before = path.read_bytes()
-    for opening in (open_database, open_existing):
-        with pytest.raises(ForeignDatabase, match="newer whalesync"):
-            opening(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == [path.name]

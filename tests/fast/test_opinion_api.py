@@ -1,16 +1,15 @@
-"""Opinion.Trade's endpoints over HTTP, with the stand-in exchange on the other side, and its settings."""
+"""Opinion.Trade's endpoints over HTTP, with the stand-in exchange on the other side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from whalesync.errors import AuthenticationError, RequestRefused, SettingsError
-from whalesync.exchanges import EXCHANGES
-from whalesync.exchanges.base import Connection
+from whalesync.errors import AuthenticationError
 from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.exchanges.opinion_trade.api import Api
 from whalesync.exchanges.opinion_trade.pages import PageRequest
@@ -33,30 +32,18 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def settings(folder: Path, url: str, **values: str) -> Settings:
-    return Settings(
-        db=folder / "whalesync.db", values={"WHALESYNC_API_URL": url, "OPINION_TRADE_API_KEY": KEY, **values}
+def connect(db: Path, sandbox: Sandbox) -> AbstractContextManager[Api]:
+    values = {"WHALESYNC_API_URL": sandbox.url, "OPINION_TRADE_API_KEY": KEY, "WHALESYNC_RATE_LIMIT": "10000"}
+    until = time.monotonic() + 30
+    return OPINION_TRADE.connect(
+        Settings(db=db, values=values), first_backoff=0.01, until=until, log_step=lambda _: None
     )
 
 
 @pytest.fixture
 def api(tmp_path: Path, sandbox: Sandbox) -> Iterator[Api]:
-    with OPINION_TRADE.connect(
-        settings(tmp_path, sandbox.url, WHALESYNC_RATE_LIMIT="10000"),
-        first_backoff=0.01,
-        until=time.monotonic() + 30,
-        log_step=lambda _: None,
-    ) as connection:
+    with connect(tmp_path / "whalesync.db", sandbox) as connection:
         yield connection
-
-
-def test_it_is_registered_as_the_seam_describes() -> None:
-    """The registry has it under its own name, and it is what an Exchange and a Connection must be."""
-    assert EXCHANGES["opinion_trade"] is OPINION_TRADE
-    assert OPINION_TRADE.title == "Opinion.Trade"
-    assert [setting.name for setting in OPINION_TRADE.settings] == [
-        "OPINION_TRADE_API_KEY", "WHALESYNC_API_URL", "WHALESYNC_RATE_LIMIT",
-    ]  # fmt: skip
 
 
 def test_pages_of_trades_have_the_size_that_was_requested(api: Api, sandbox: Sandbox) -> None:
@@ -75,57 +62,18 @@ def test_markets_are_listed_of_every_type_and_newest_first(api: Api, sandbox: Sa
     assert sandbox.requests[-1].query == {"page": "2", "limit": "20", "marketType": "2", "sortBy": "1"}
 
 
-def test_price_and_liquidity_of_a_token(api: Api, sandbox: Sandbox) -> None:
-    """One request each; a token that is unknown is refused, not taken for one without a price."""
-    token = sandbox.books.market(1)["yesTokenId"]
-    sandbox.books.set_price(token, "0.65")
-    sandbox.books.set_book(token, [("0.6", "100")], [("0.7", "50"), ("0.8", "10")])
-    assert api.fetch_price(token) == 0.65
-    assert api.fetch_liquidity(token) == pytest.approx(60 + 35 + 8)
-    with pytest.raises(RequestRefused):
-        api.fetch_liquidity("999")
-
-
-def test_the_exchange_s_clock_comes_with_its_responses(api: Connection) -> None:
-    """It costs no request of its own."""
+def test_a_check_is_one_request_that_needs_the_key(api: Api, sandbox: Sandbox) -> None:
+    """It brings the exchange's clock along; a rejected key raises AuthenticationError, which says what to check."""
     assert api.exchange_time() is None
     api.check()
     now = api.exchange_time()
     assert now is not None and abs(now - time.time() * 1000) < 5_000
-
-
-def test_a_check_is_one_request_that_needs_the_key(api: Api, sandbox: Sandbox) -> None:
-    """A rejected key raises AuthenticationError, which says what to check."""
-    api.check()
     assert len(sandbox.requests) == 1 and sandbox.requests[0].path.startswith("/trade/user/0x0000")
     sandbox.key = "another"
     with pytest.raises(
         AuthenticationError, match=r"rejected the API key \(.*11002.*\)\. Check OPINION_TRADE_API_KEY"
     ):
         api.check()
-
-
-def test_a_missing_key_is_said_with_the_file_to_put_it_in(tmp_path: Path) -> None:
-    """Before anything is sent."""
-    wanting = Settings(db=tmp_path / "db", env_file=tmp_path / "env", values={"OPINION_TRADE_API_KEY": "  "})
-    with pytest.raises(SettingsError, match=r"OPINION_TRADE_API_KEY is not set\. Put .* into .*env or"):
-        OPINION_TRADE.check_settings(wanting)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("OPINION_TRADE_API_KEY", "k\u00e9y", "has characters that no key has"),
-        ("WHALESYNC_API_URL", "http://example.com/openapi", "https"),
-        ("WHALESYNC_API_URL", "https://user:pw@example.com", "plain address"),
-        ("WHALESYNC_RATE_LIMIT", "0", "whole number"),
-    ],
-)
-def test_a_wrong_setting_is_named(name: str, value: str, message: str, tmp_path: Path) -> None:
-    """With what it must be; the key itself is not quoted."""
-    with pytest.raises(SettingsError, match=f"{name}.*{message}") as caught:
-        OPINION_TRADE.check_settings(settings(tmp_path, "https://example.com", **{name: value}))
-    assert "\u00e9" not in str(caught.value)
 
 
 def test_old_and_new_processes_share_the_rate_file(tmp_path: Path, sandbox: Sandbox, api: Api) -> None:
@@ -135,8 +83,5 @@ def test_old_and_new_processes_share_the_rate_file(tmp_path: Path, sandbox: Sand
     linked = tmp_path / "elsewhere"
     linked.mkdir()
     (linked / "link.db").symlink_to(tmp_path / "whalesync.db")
-    through = Settings(db=linked / "link.db", values=settings(tmp_path, sandbox.url).values)
-    with OPINION_TRADE.connect(
-        through, first_backoff=0.01, until=time.monotonic() + 30, log_step=lambda _: None
-    ):
+    with connect(linked / "link.db", sandbox):
         assert sorted(path.name for path in linked.iterdir()) == ["link.db"]

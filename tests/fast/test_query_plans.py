@@ -1,101 +1,112 @@
-"""Every index earns its place: which query goes by it. (The feed's queries are in test_feed.)"""
+"""Every index earns its place, and no query walks through all trades."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.rows import Explained, explained, market, trade, whale
+from support.rows import MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, plan, trade, whale
 
-from whalesync.store import (
-    feed,
-    markets,
-    retention,
-    stats,
-    sync_log,
-    totals,
-    trades,
-    whale_detail,
-    whales,
-)
-from whalesync.store.database import open_database
+from whalesync.store import feed, markets, retention, stats, sync_log, totals, trades, whale_detail, whales
+from whalesync.store.database import Database, open_database
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Explained]:
-    """A file with one trade."""
-    path = tmp_path / "whalesync.db"
-    with open_database(path) as made:
-        trade(made, whale(made), market(made), 1)
-    with explained(path) as found:
-        yield found
+def db(tmp_path: Path) -> Iterator[Database]:
+    """A file with two whales and 200 trades, half of them in each of two markets, and a rejected record."""
+    with open_database(tmp_path / "whalesync.db") as made, made.write():
+        wallets, places = [whale(made, MOBY), whale(made, OTHER)], [market(made, "1"), market(made, "2")]
+        for number in range(200):
+            trade(made, wallets[number % 2], places[number // 2 % 2], NOW - number * SECOND)
+        record = {"source": "trades", "reason": "no price", "payload": "{}", "fingerprint": b"1"}
+        insert(made, "rejected_records", whale_id=1, first_seen_at=NOW, last_seen_at=NOW, **record)
+        yield made
 
 
 BY_WHALE, BY_TIME, BY_MARKET = (f"whale_activity_by_{name}" for name in ("whale", "time", "market"))
+SUPERSEDED = "whale_activity_superseded"
 
-QUERIES: dict[str, tuple[Callable[[Explained], object], list[str]]] = {
+QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     "what is stored of a wallet in a span": (
         lambda db: trades.Stored(db, 1).between(1, 9),
         [BY_WHALE, "rejected_records_by_whale"],
     ),
     "how much is stored of a wallet": (
         lambda db: trades.Stored(db, 1).newer(1),
-        [BY_WHALE, "whale_activity_superseded", "rejected_records_by_whale"],
+        [BY_WHALE, SUPERSEDED, "rejected_records_by_whale"],
     ),
     "the wallets in the order of their last trade": (whales.tracked, [BY_WHALE]),
     "one whale": (lambda db: whale_detail.whale_detail(db, 1, 5, days=1), [BY_WHALE]),
-    "the feed": (lambda db: feed.activity(db, "free", 5, limit=1), [BY_TIME]),
-    "the feed of a market": (lambda db: feed.activity(db, "free", 5, market_ids=[1], limit=1), [BY_MARKET]),
     "the children of a topic": (lambda db: markets.market_ids(db, "9", "opinion_trade"), ["markets_by_parent"]),
     "the newest trade": (retention.newest_trade, [BY_TIME]),
-    "the oldest trades": (lambda db: retention.delete_trades(db, 5, 100), [BY_TIME]),
-    "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, 5, 1), [BY_TIME]),
+    "the oldest trades": (lambda db: retention.delete_trades(db, NOW, 100), [BY_TIME]),
+    "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, NOW, 1), [BY_TIME]),
     "old runs": (lambda db: retention.delete_sync_logs(db, 5, 100), ["sync_logs_by_start", "sync_logs_by_type"]),
+    "what met a deleted run": (
+        lambda db: db.execute("DELETE FROM rejected_records WHERE sync_log_id = 1"), ["rejected_records_by_run"]
+    ),
     "a run found open": (lambda db: sync_log.open_row(db, "whales"), ["sync_logs_by_type"]),
     "the runs of a job": (lambda db: sync_log.runs_since_success(db, "whales"), ["sync_logs_by_type"]),
     "when a job failed first": (lambda db: sync_log.failing_streak(db, "whales"), ["sync_logs_by_type"]),
     "the last good run of a job": (lambda db: sync_log.last_good_start(db, "whales"), ["sync_logs_by_type"]),
+    "how many trades there are": (totals.totals, [SUPERSEDED]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_each_query_goes_by_its_index(db: Explained, name: str) -> None:
-    """None of them walks through all trades."""
+def test_each_query_goes_by_its_index(db: Database, name: str) -> None:
+    """A walk through all trades reads an index alone: 5 ms for a million."""
     ask, indexes = QUERIES[name]
-    with db.write():
-        ask(db)
-    assert [index for index in indexes if not db.uses(index)] == []
-    walks = [step for step in db.plan if step.startswith(("SCAN whale_activity", "SCAN a"))]
-    assert [step for step in walks if BY_TIME not in step] == []
+    steps = plan(db, ask)
+    assert [index for index in indexes if f"INDEX {index}" not in " ".join(steps)] == []
+    walks = [step for step in steps if step.startswith(("SCAN whale_activity", "SCAN a"))]
+    assert [
+        step for step in walks if not any(name in step for name in ("COVERING", BY_TIME, SUPERSEDED))
+    ] == []
 
 
-def test_counting_all_trades_reads_an_index_alone(db: Explained) -> None:
-    """5 ms for a million."""
-    totals.totals(db)
-    assert "SCAN whale_activity" not in db.plan
-    assert db.uses("whale_activity_superseded")
+def test_every_index_has_its_query(db: Database) -> None:
+    """An index that no query above needs costs space and time for nothing."""
+    made = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOTNULL AND tbl_name NOT GLOB '_*'"
+    needed = {BY_MARKET, *(index for _, indexes in QUERIES.values() for index in indexes)}
+    assert {row[0] for row in db.rows(made)} == needed
 
 
-def test_deleting_a_run_finds_its_rejected_records_by_an_index(db: Explained) -> None:
-    """SQLite sets their reference to NULL without a walk through the table."""
-    db.explain("DELETE FROM rejected_records WHERE sync_log_id = 1")
-    assert db.uses("rejected_records_by_run")
+NARROWED: list[tuple[dict[str, Any], str]] = [
+    ({}, BY_TIME),
+    ({"whale_id": 1}, BY_WHALE),
+    ({"market_ids": [1]}, BY_MARKET),
+]
 
 
-def test_every_index_has_its_query(db: Explained) -> None:
-    """An index that no plan here names costs space and time for nothing."""
-    for ask, _ in QUERIES.values():
-        with db.write():
-            ask(db)
-    totals.totals(db)
-    db.explain("DELETE FROM rejected_records WHERE sync_log_id = 1")
-    made = {
-        row[0]
-        for row in db.rows(
-            "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name NOT LIKE '\\_%'"
-            " ESCAPE '\\'"
-        )
-    }
-    assert len(made) > 7
-    assert {name for name in made if not db.uses(name)} == set()
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize("since", [None, NOW - MINUTE])
+@pytest.mark.parametrize(("narrowed", "index"), NARROWED)
+def test_a_page_of_the_feed_is_a_range_of_one_index(
+    db: Database, analysed: bool, since: int | None, narrowed: dict[str, Any], index: str
+) -> None:
+    """No sort, with or without statistics about the tables; of one whale, the fills of one moment are put in order."""
+    if analysed:
+        db.execute("ANALYZE")
+    steps = plan(db, lambda db: feed.activity(db, "free", NOW, since=since, limit=10, **narrowed))
+    assert f"USING INDEX {index}" in steps[0]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+@pytest.mark.parametrize("order", ["", "ORDER BY timestamp DESC", "ORDER BY timestamp DESC, id DESC"])
+def test_a_page_of_a_view_is_a_range_of_one_index(db: Database, order: str) -> None:
+    """Whoever reads the file with another program pays no more."""
+    steps = plan(db, lambda db: db.rows(f"SELECT * FROM activity_free {order} LIMIT 50"))
+    assert f"USING INDEX {BY_TIME}" in steps[0]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+@pytest.mark.parametrize("narrowed", [narrowed for narrowed, _ in NARROWED])
+def test_what_was_stored_late_is_found_by_its_id(db: Database, narrowed: dict[str, Any]) -> None:
+    """Not by going through a whale's history."""
+    cursor = feed.Cursor(NOW, 150)
+    steps = plan(db, lambda db: feed.new_activity(db, "free", cursor, NOW + MINUTE, **narrowed))
+    assert "SEARCH a USING INTEGER PRIMARY KEY (rowid>?)" in steps
+    assert not [step for step in steps if step.startswith("SCAN a")]

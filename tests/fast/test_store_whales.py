@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from support.rows import DAY, HOUR, MIDNIGHT, MOBY, NOW, OTHER, insert, market, trade, whale
 
@@ -12,20 +9,13 @@ from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from whalesync.exchanges.base import Batch, NewFill, Pace
 from whalesync.exchanges.opinion_trade.pages import PageRequest, TradePage
 from whalesync.records import Trade
-from whalesync.store import feed, retention, trades, whales
-from whalesync.store.database import Database, open_database
+from whalesync.store import feed, retention, stats, trades, whales
+from whalesync.store.database import Database
 from whalesync.store.totals import Totals, totals
 from whalesync.store.whale_detail import WinRate, whale_detail
 from whalesync.store.whales import Added, WatchEntry
 
 THIRD = "0x" + "c3" * 20
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    """An empty file."""
-    with open_database(tmp_path / "whalesync.db") as database:
-        yield database
 
 
 def labels(db: Database) -> dict[str, str | None]:
@@ -34,19 +24,13 @@ def labels(db: Database) -> dict[str, str | None]:
 
 
 def test_what_adding_did_is_told_apart(db: Database) -> None:
-    """New, relabelled and known wallets; of entries for one wallet, the last label counts."""
+    """New, relabelled and known; the last label of a wallet counts, no label keeps it, an empty one removes it."""
     assert whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW) == Added(2, 0, 0)
-    assert whales.add(db, [WatchEntry(MOBY), WatchEntry(OTHER, "Other"), WatchEntry(THIRD)], NOW) == Added(
-        1, 1, 1
-    )
-    assert labels(db) == {MOBY: "Moby", OTHER: "Other", THIRD: None}
-
-
-def test_an_empty_label_removes_the_label(db: Database) -> None:
-    """No label keeps it; removing one that is not there changes nothing."""
-    whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW)
-    assert whales.add(db, [WatchEntry(MOBY, ""), WatchEntry(OTHER, "")], NOW) == Added(0, 1, 1)
-    assert labels(db) == {MOBY: None, OTHER: None}
+    second = [WatchEntry(MOBY), WatchEntry(OTHER, "Other"), WatchEntry(THIRD), WatchEntry(OTHER, "Last")]
+    assert whales.add(db, second, NOW) == Added(1, 2, 1)
+    assert labels(db) == {MOBY: "Moby", OTHER: "Last", THIRD: None}
+    assert whales.add(db, [WatchEntry(MOBY, ""), WatchEntry(THIRD, "")], NOW) == Added(0, 1, 1)
+    assert labels(db) == {MOBY: None, OTHER: "Last", THIRD: None}
 
 
 def test_an_address_may_be_watched_on_two_exchanges(db: Database) -> None:
@@ -155,24 +139,17 @@ def test_a_whales_markets_and_trades(db: Database) -> None:
     """The most traded by volume, with their topics, and the newest trades, as many as asked for."""
     moby = whale(db, label="Moby")
     market(db, "9", "Gold?", kind="topic")
-    places = [
-        market(db, name, f"Market {name}", category="Macro", parent_external_id="9")
-        for name in ("1", "2", "3")
-    ]
-    made = [
-        trade(db, moby, place, NOW - n * HOUR, amount=10.0 + n)
-        for n, place in enumerate((*places, places[0]))
-    ]
-    trade(db, moby, places[1], NOW, amount=99.0, superseded_at=NOW)
+    child = {"category": "Macro", "parent_external_id": "9"}
+    one, two, three = (market(db, name, f"Market {name}", **child) for name in "123")
+    traded = enumerate((one, two, three, one))
+    made = [trade(db, moby, place, NOW - n * HOUR, amount=10.0 + n) for n, place in traded]
+    trade(db, moby, two, NOW, amount=99.0, superseded_at=NOW)
     detail = whale_detail(db, moby, NOW, top_markets=2, last_trades=2)
-    names = ("external_id", "market_title", "category", "trades", "volume")
-    assert detail.markets == [
-        dict(zip(names, values, strict=True))
-        for values in (
-            ("1", "Gold? › Market 1", "Macro", 2, 23.0),
-            ("3", "Gold? › Market 3", "Macro", 1, 12.0),
-        )
+    assert [tuple(each.values()) for each in detail.markets] == [
+        ("1", "Gold? › Market 1", "Macro", 2, 23.0),
+        ("3", "Gold? › Market 3", "Macro", 1, 12.0),
     ]
+    assert list(detail.markets[0]) == ["external_id", "market_title", "category", "trades", "volume"]
     assert [row["id"] for row in detail.trades] == made[:2]
     assert detail.row["label"] == "Moby"
 
@@ -217,7 +194,7 @@ def test_a_batch_is_stored_with_its_state_or_not_at_all(db: Database) -> None:
 
 
 def test_a_whale_deleted_by_hand_blocks_nothing(db: Database) -> None:
-    """Its trades are in no feed, and cleanup deletes them when they are old."""
+    """Its trades are in no feed, the figures of others are computed, and cleanup deletes what is old."""
     moby, other, rain = whale(db, MOBY), whale(db, OTHER), market(db)
     for each in (moby, other):
         trade(db, each, rain, NOW)
@@ -225,6 +202,7 @@ def test_a_whale_deleted_by_hand_blocks_nothing(db: Database) -> None:
     db.execute("DELETE FROM whales WHERE id = ?", (moby,))
     db.execute("PRAGMA foreign_keys = ON")
     assert [row["whale_id"] for row in feed.activity(db, "pro-plus", NOW)] == [other]
+    assert [figures[-1] for figures in stats.changed_figures(db, NOW)] == [other]
     with db.write():
         assert retention.delete_trades(db, NOW + 1, 10) == 2
     assert [tuple(row) for row in db.rows("SELECT whale_id, buys FROM removed_sums")] == [(other, 1)]

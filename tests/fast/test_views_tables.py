@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 from whalesync.store.whale_detail import WhaleDetail, WinRate
 from whalesync.views import tables
@@ -29,7 +28,7 @@ def shown(width: int, render: Callable[..., None], *args: Any, **kwargs: Any) ->
 
 
 def trade(**fields: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    return {
         "id": 1,
         "time": "2026-03-01T11:57:42Z",
         "whale_address": MOBY,
@@ -46,12 +45,11 @@ def trade(**fields: Any) -> dict[str, Any]:
         "fee": 0.5,
         "profit": None,
         "timestamp": NOW - 3 * MINUTE,
-    }
-    return row | fields
+    } | fields
 
 
 def market(**fields: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    return {
         "external_id": "1001",
         "market_title": LONG_TITLE,
         "category": "Macro",
@@ -64,12 +62,11 @@ def market(**fields: Any) -> dict[str, Any]:
         "liquidity": 500.0,
         "end_date": NOW + 9 * DAY,
         "result": None,
-    }
-    return row | fields
+    } | fields
 
 
 def whale(**fields: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    return {
         "address": MOBY,
         "label": "Moby Dick",
         "tracked": 1,
@@ -82,8 +79,7 @@ def whale(**fields: Any) -> dict[str, Any]:
         "volume_7d": 8000.0,
         "volume_30d": 45000.0,
         "realized_profit": -378.5,
-    }
-    return row | fields
+    } | fields
 
 
 def detail(**fields: Any) -> WhaleDetail:
@@ -91,18 +87,15 @@ def detail(**fields: Any) -> WhaleDetail:
         "row": whale(),
         "win_rate": WinRate(won=5, known=8, sells=12),
         "days": [{"day": f"2026-02-{day:02}", "buy": 100.0 * day, "sell": 50.0} for day in range(1, 29)],
-        "markets": [
-            {
-                "external_id": "1",
-                "market_title": LONG_TITLE,
-                "category": "Macro",
-                "trades": 7,
-                "volume": 900.0,
-            }
-        ],
+        "markets": [market(trades=7)],
         "trades": [trade(), trade(action="SELL", profit=-5.0)],
     }
     return WhaleDetail(**values | fields)
+
+
+def whale_page(**fields: Any) -> str:
+    """What `whales show` prints on 80 columns."""
+    return "\n".join(shown(80, tables.render_whale, detail(**fields), now=NOW))
 
 
 EVERYTHING = [
@@ -119,41 +112,23 @@ EVERYTHING = [
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(("render", "what"), EVERYTHING)
 def test_no_line_is_wider_than_the_console(render: Callable[..., None], what: Any, width: int) -> None:
-    """Columns are dropped and titles are cut; rows do not wrap."""
+    """Columns are dropped and titles are cut; rows do not wrap: a header, a rule, and one line a row."""
     lines = shown(width, render, what, now=NOW)
     assert max(map(cell_len, lines)) <= width
+    assert not isinstance(what, list) or len(lines) == 2 + len(what)
 
 
-@pytest.mark.parametrize("width", [80, 200])
-@pytest.mark.parametrize(("render", "what"), EVERYTHING[:3])
-def test_a_table_has_one_line_for_each_row(render: Callable[..., None], what: Any, width: int) -> None:
-    """A header, a rule, and one line a row."""
-    assert len(shown(width, render, what, now=NOW)) == 2 + len(what)
-
-
-def test_at_80_columns_the_least_important_columns_are_dropped() -> None:
-    """Time, whale, action, amount and market stay."""
+def test_the_feed_drops_the_least_important_columns() -> None:
+    """At 80 columns time, whale, action, amount and market stay; at 200 all are shown, and the whole title."""
     header, _, row = shown(80, tables.render_activity, [trade()], now=NOW)
     assert header.split() == ["When", "Whale", "Action", "Side", "Amount", "Price", "Market"]
     assert row.split()[:9] == ["3", "min", "ago", "Moby", "Dick", "BUY", "YES", "$1,234.50", "62.5¢"]
     assert row.rstrip().endswith("…")
-
-
-def test_at_200_columns_there_is_room_for_all_and_the_whole_title() -> None:
-    """Times, fees, category and the market's id are shown."""
     header, _, row = shown(200, tables.render_activity, [trade(market_title="Will it rain?")], now=NOW)
     for name in ("Time (UTC)", "Shares", "Fee", "Category", "Address", "Market ID"):
         assert name in header
     for value in ("2026-03-01T11:57:42Z", "1,975.20", "$0.50", "Macro", MOBY, "Will it rain?"):
         assert value in row
-
-
-def test_numbers_are_aligned_to_the_right() -> None:
-    """Cents are below cents."""
-    _, _, small, large = shown(
-        80, tables.render_activity, [trade(amount=1.5), trade(amount=22_333.25)], now=NOW
-    )
-    assert small.index(".50  ") == large.index(".25  ")
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -186,34 +161,18 @@ def test_a_buy_and_an_unknown_merge_have_no_profit() -> None:
     assert [line[:end].split()[-1] for line in lines] == ["–", "–", "+$2.00", "$0.00"]
 
 
+NASTY_TRADE = trade(market_title=NASTY, whale_label=NASTY, action=NASTY, market_category=NASTY)
+NASTY_MARKET = market(market_title=NASTY, category=NASTY, status=NASTY, external_id=NASTY, trades=1)
+NASTY_WHALE = whale(label=NASTY, address=NASTY)
+
+
 @pytest.mark.parametrize(
     ("render", "what"),
     [
-        (
-            tables.render_activity,
-            [trade(market_title=NASTY, whale_label=NASTY, action=NASTY, market_category=NASTY)],
-        ),
-        (
-            tables.render_markets,
-            [market(market_title=NASTY, category=NASTY, status=NASTY, external_id=NASTY)],
-        ),
-        (tables.render_whales, [whale(label=NASTY, address=NASTY)]),
-        (
-            tables.render_whale,
-            detail(
-                row=whale(label=NASTY),
-                trades=[trade(market_title=NASTY)],
-                markets=[
-                    {
-                        "external_id": NASTY,
-                        "market_title": NASTY,
-                        "category": NASTY,
-                        "trades": 1,
-                        "volume": 1.0,
-                    }
-                ],
-            ),
-        ),
+        (tables.render_activity, [NASTY_TRADE]),
+        (tables.render_markets, [NASTY_MARKET]),
+        (tables.render_whales, [NASTY_WHALE]),
+        (tables.render_whale, detail(row=NASTY_WHALE, trades=[NASTY_TRADE], markets=[NASTY_MARKET])),
     ],
 )
 def test_text_from_outside_is_only_shown(render: Callable[..., None], what: Any) -> None:
@@ -245,7 +204,6 @@ def test_an_empty_table_says_what_to_do(
 
 def test_a_whale_is_shown_in_full() -> None:
     """Label, totals, windows, win rate with its base, markets and trades."""
-    text = "\n".join(shown(80, tables.render_whale, detail(), now=NOW))
     for part in (
         "Moby Dick",
         MOBY,
@@ -259,60 +217,34 @@ def test_a_whale_is_shown_in_full() -> None:
         "█ bought $40,600.00, above",
         "▒ sold $1,400.00, below",
     ):
-        assert part in text
+        assert part in whale_page()
 
 
 def test_a_whale_without_trades_says_what_to_do() -> None:
     """There is no chart and no win rate."""
-    empty = detail(row=whale(last_active_at=None), win_rate=WinRate(0, 0, 0), days=[], markets=[], trades=[])
-    text = "\n".join(shown(80, tables.render_whale, empty, now=NOW))
-    assert "whalesync sync-whales" in text
-    assert "unknown" in text and "%" not in text
-    assert "never" in text
+    row = whale(last_active_at=None)
+    page = whale_page(row=row, win_rate=WinRate(0, 0, 0), days=[], markets=[], trades=[])
+    assert "whalesync sync-whales" in page
+    assert "unknown" in page and "%" not in page and "never" in page
 
 
-def test_figures_that_wait_for_compute_stats_say_so() -> None:
-    """Trades are stored, but the hourly job has not counted them."""
-    text = "\n".join(shown(80, tables.render_whale, detail(row=whale(trade_count=0)), now=NOW))
-    assert "whalesync compute-stats" in text
+QUIET = [{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30
 
 
-def test_a_whale_that_is_no_longer_tracked_says_so() -> None:
-    """Its history is kept."""
-    text = "\n".join(shown(80, tables.render_whale, detail(row=whale(tracked=0)), now=NOW))
-    assert "(no longer tracked)" in text
-
-
-def test_a_quiet_month_has_no_chart() -> None:
-    """A line says so instead."""
-    quiet = detail(days=[{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30)
-    assert "Nothing bought or sold in the last 30 days." in shown(80, tables.render_whale, quiet, now=NOW)
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"row": whale(trade_count=0)}, "run 'whalesync compute-stats'"),
+        ({"row": whale(tracked=0)}, "(no longer tracked)"),
+        ({"days": QUIET}, "Nothing bought or sold in the last 30 days."),
+    ],
+)
+def test_what_is_special_about_a_whale_is_said(fields: dict[str, Any], part: str) -> None:
+    """That its stored trades are not counted yet, that it is not tracked, that its month was quiet."""
+    assert part in whale_page(**fields) and part not in whale_page()
 
 
 def test_a_whale_that_only_merges_has_no_most_traded_market() -> None:
     """Merges are no volume; its trades are shown all the same."""
-    merges = detail(markets=[], trades=[trade(action="MERGE")])
-    text = "\n".join(shown(80, tables.render_whale, merges, now=NOW))
-    assert "MERGE" in text
-    assert "Most traded" not in text
-
-
-def test_a_console_without_block_characters_gets_a_chart_in_ascii() -> None:
-    """As under LANG=C without UTF-8."""
-
-    class Ascii(StringIO):
-        encoding = "ascii"
-
-    out = Ascii()
-    tables.render_whale(detail(), Console(file=out, width=80), NOW)
-    assert "# bought $40,600.00" in out.getvalue()
-    assert "█" not in out.getvalue()
-
-
-def test_the_json_of_a_whale_is_one_object() -> None:
-    """It has the row's columns, and what is computed."""
-    document = tables.whale_as_json(detail())
-    assert document["address"] == MOBY
-    assert document["win_rate"] == {"share": 0.625, "won": 5, "known": 8, "sells": 12}
-    assert len(document["volume_by_day"]) == 28
-    assert {"markets", "trades"} <= set(document)
+    page = whale_page(markets=[], trades=[trade(action="MERGE")])
+    assert "MERGE" in page and "Most traded" not in page

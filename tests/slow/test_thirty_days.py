@@ -132,7 +132,7 @@ class Month:
         #: of each run in turn: its job, and how it ended; None where a kill left that open
         self.runs: list[tuple[str, str | None]] = []
         self.took: defaultdict[str, list[float]] = defaultdict(list)  # wall seconds of each run
-        self.cpu: defaultdict[str, float] = defaultdict(float)  # seconds, the stand-in's included
+        self.cpu: defaultdict[str, float] = defaultdict(float)  # seconds, the sandbox's included
         self.added: dict[str, int] = {}  # since when each wallet is watched, in ms
         self.apart_mb = 0.0  # the most memory that the last process for a job had
         self.marks: list[dict[str, float]] = []
@@ -412,6 +412,6 @@ def test_a_month_of_schedules_loses_nothing_and_grows_nowhere(tmp_path: Path) ->
         last = month.marks[-1]
         assert last["file MB"] < full["file MB"] * 1.15
         assert last["job MB"] < early["job MB"] + 3
-        # The stand-in's own books, and what is remembered here, grow in this process too.
+        # The sandbox's books, and what is remembered here, grow in this process too.
         assert last["peak MB"] < early["peak MB"] + 40
         assert (last["files"], last["threads"]) <= (early["files"] + 2, early["threads"] + 4)

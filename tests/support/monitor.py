@@ -11,24 +11,18 @@ SECRET = "/0f3e-ping-secret"  # noqa: S105  (the path of the address)
 
 
 class Monitor(ThreadingHTTPServer):
-    """Simulates the monitor: keeps what it is sent, and can answer slowly, wrongly or by the byte."""
+    """Simulates the monitor: keeps what it is sent, and answers as it is told to, or not at all."""
 
-    daemon_threads = True
     block_on_close = False
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.pings: list[tuple[str, str]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}{SECRET}"
+        self.pings: list[tuple[str, str]] = []  # path and body
+        self.rids: list[str] = []
         self.status, self.reason, self.location = 200, "", ""
-        self.drip = False
-        self.open = threading.Event()  # no start is answered before
-        self.open.set()
-        self.closing = threading.Event()
-
-    @property
-    def url(self) -> str:
-        """The address to ping."""
-        return f"http://127.0.0.1:{self.server_port}{SECRET}"
+        self.answers = threading.Event()  # until it is set, only a byte arrives now and then
+        self.answers.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -37,14 +31,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Keep what was sent, without the secret of the address."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if "start" in self.path:
-            self.server.open.wait(10)
-        self.server.pings.append((self.path.removeprefix(SECRET), body.decode()))
-        while self.server.drip and not self.server.closing.wait(0.05):
-            try:
-                self.wfile.write(b"H")
-            except OSError:
-                return
+        while not self.server.answers.wait(0.05):
+            self.wfile.write(b"H")
+        path, _, rid = self.path.removeprefix(SECRET).partition("?rid=")
+        self.server.pings.append((path, body.decode()))
+        self.server.rids.append(rid)
         self.send_response(self.server.status, self.server.reason or None)
         if self.server.location:
             self.send_header("Location", self.server.location)
@@ -63,7 +54,6 @@ def running_monitor() -> Iterator[Monitor]:
         try:
             yield server
         finally:
-            server.closing.set()
-            server.open.set()
+            server.answers.set()
             server.shutdown()
             thread.join()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from whalesync.records import TIER_DELAYS_MS
-from whalesync.store.database import Database, Params
+from whalesync.store.database import Database
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 MIDNIGHT = 1_772_323_200_000  # 2026-03-01T00:00:00Z
@@ -63,52 +63,11 @@ def migrations(path: Path) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
 
 
-class Explained(Database):
-    """A database that keeps the plan of every query: how SQLite runs it, step by step."""
-
-    plan: list[str]
-
-    def explain(self, sql: str, params: Params = ()) -> None:
-        """Ask SQLite how it would run a statement."""
-        if not sql.startswith(("BEGIN", "COMMIT", "PRAGMA", "ANALYZE")):
-            self.plan += [step["detail"] for step in super().rows("EXPLAIN QUERY PLAN " + sql, params)]
-
-    def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
-        """As ``Database.rows``."""
-        self.explain(sql, params)
-        return super().rows(sql, params)
-
-    def one(self, sql: str, params: Params = ()) -> Any:
-        """As ``Database.one``."""
-        self.explain(sql, params)
-        return super().one(sql, params)
-
-    def execute(self, sql: str, params: Params = ()) -> int:
-        """As ``Database.execute``."""
-        self.explain(sql, params)
-        return super().execute(sql, params)
-
-    def execute_many(self, sql: str, rows: Iterable[Params]) -> int:
-        """As ``Database.execute_many``."""
-        for first in (rows := list(rows))[:1]:
-            self.explain(sql, first)
-        return super().execute_many(sql, rows)
-
-    def uses(self, index: str) -> bool:
-        """Whether a step goes by an index."""
-        return any(f"INDEX {index}" in step for step in self.plan)
-
-    def sorts(self) -> list[str]:
-        """The steps that sort all rows that were found."""
-        return [step for step in self.plan if step == "USE TEMP B-TREE FOR ORDER BY"]
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[Explained]:
-    """The file at ``path``, whose queries are explained."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        found = Explained(path, connection)
-        found.plan = []
-        yield found
+def plan(db: Database, ask: Callable[[Database], object]) -> list[str]:
+    """How SQLite runs the statements of ``ask``, step by step."""
+    ran: list[str] = []
+    db.connection.set_trace_callback(ran.append)
+    ask(db)
+    db.connection.set_trace_callback(None)
+    explained = [db.rows(f"EXPLAIN QUERY PLAN {sql}") for sql in ran if not sql.startswith("--")]
+    return [step["detail"] for steps in explained for step in steps]

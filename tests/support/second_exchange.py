@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
@@ -57,48 +56,40 @@ class Server(httpx.BaseTransport):
         return httpx.Response(200, content=iter([json.dumps(body).encode()]))
 
 
-@dataclass(frozen=True)
-class Page:
-    """A request: the page behind a cursor, the newest one without."""
-
-    cursor: str | None
-
-
-@dataclass(frozen=True)
-class Fills:
-    """A response: fills, newest first, and the cursor of the next page."""
-
-    trades: list[Trade]
-    next: str | None
+Cursor = str | None  # a request: the page behind a cursor, the newest one without
+Page = tuple[list[Trade], Cursor]  # a response: fills, newest first, and the cursor of the next page
 
 
 class CursorTrades:
     """The trade source. Its state: the cursors behind which history is still to be read."""
 
-    def poll(self, state: str | None) -> Sequence[Page]:
-        return [Page(None)]
+    def poll(self, state: str | None) -> Sequence[Cursor]:
+        return [None]
 
-    def next(self, state: str, stored: StoredTrades) -> Sequence[Sequence[Page]]:
-        return [[Page(cursor)] for cursor in json.loads(state)[:1]]
+    def next(self, state: str, stored: StoredTrades) -> Sequence[Sequence[Cursor]]:
+        return [[cursor] for cursor in json.loads(state)[:1]]
 
     def take(
         self,
         state: str | None,
-        requests: Sequence[Page],
-        responses: Sequence[Fills],
+        requests: Sequence[Cursor],
+        responses: Sequence[Page],
         stored: StoredTrades,
         *,
         now: int,
         cutoff: int,
     ) -> Batch:
-        (request,), (response,) = requests, responses
-        cursors = [cursor for cursor in json.loads(state or "[]") if cursor != request.cursor]
+        (cursor,), ((trades, following),) = requests, responses
+        cursors = [each for each in json.loads(state or "[]") if each != cursor]
         new = [
-            trade for trade in response.trades if trade.timestamp >= cutoff and not _is_stored(trade, stored)
+            trade
+            for trade in trades
+            if trade.timestamp >= cutoff
+            and trade.fill_key not in {e.key for e in stored.between(trade.timestamp, trade.timestamp)}
         ]
-        if response.next is not None and new == response.trades:
-            cursors.insert(0, response.next)
-        pace = Pace.DONE if not cursors else Pace.NOW if request.cursor is None else Pace.LATER
+        if following is not None and new == trades:
+            cursors.insert(0, following)
+        pace = Pace.DONE if not cursors else Pace.NOW if cursor is None else Pace.LATER
         return Batch(json.dumps(cursors), pace, new=[NewFill(trade, 1) for trade in new])
 
     def prune(self, state: str, cutoff: int) -> str:
@@ -109,20 +100,15 @@ class CursorTrades:
         return Progress("current" if complete else "loading", complete)
 
 
-def _is_stored(trade: Trade, stored: StoredTrades) -> bool:
-    return any(entry.key == trade.fill_key for entry in stored.between(trade.timestamp, trade.timestamp))
-
-
 class SecondApi:
     """The connection."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def fetch_trades(self, wallet: str, request: Page) -> Fills:
-        cursor = {} if request.cursor is None else {"cursor": request.cursor}
-        body = self._client.get("/fills", {"user": wallet, **cursor})
-        return Fills([_trade(raw) for raw in body["data"]], body["next"])
+    def fetch_trades(self, wallet: str, request: Cursor) -> Page:
+        body = self._client.get("/fills", {"user": wallet} | ({"cursor": request} if request else {}))
+        return [_trade(raw) for raw in body["data"]], body["next"]
 
     def exchange_time(self) -> int | None:
         return self._client.latest_date
@@ -186,8 +172,5 @@ class SecondExchange:
             settings.get(URL), {}, rate, _unwrap, first_backoff=first_backoff, until=until, log_step=log_step,
             title=self.title, transport=self._server,
         )  # fmt: skip
-        try:
+        with closing(client):
             yield SecondApi(client)
-        finally:
-            client.close()
-            rate.close()

@@ -173,6 +173,14 @@ def print_error(text: str) -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (stays open until the end)
 
 
+def print_data(text: str) -> None:
+    """Print text, as it is, on standard output."""
+    from whalesync.views.output import standard_output
+
+    with standard_output(sys.stdout) as out:
+        out.write(text)
+
+
 def print_result(
     document: Any, render: Callable[[Console], None], *, as_json: bool, columns: Sequence[str] | None = None
 ) -> None:

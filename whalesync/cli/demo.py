@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_error, progress_line, step_logger
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, progress_line, step_logger
 from whalesync.errors import UsageError
 
 SEED = 7
@@ -22,9 +22,7 @@ app = new_app()
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def demo(
-    keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="FILE", help="Where to put the database.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to put the database.")] = None,
 ) -> None:
     """Simulate the exchange on loopback, run the jobs against it, show the result. No key, no network."""
     import shlex
@@ -69,9 +67,7 @@ def demo(
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def sandbox(
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: any free port.")
-    ] = 8645,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free port.")] = 8645,
 ) -> None:
     """Serve the simulated exchange, to try a crontab before the key is approved. Ctrl-C ends it.
 
@@ -79,7 +75,6 @@ def sandbox(
     """
     from whalesync.sandbox import Sandbox, build_world
     from whalesync.settings import Settings, default_env_file
-    from whalesync.views import output
 
     # About a trade a minute, so that whoever tries a crontab sees them arrive.
     world = build_world(SEED, days=2, trades_per_day=300)
@@ -87,9 +82,8 @@ def sandbox(
         exchange = Sandbox(world.books, port=port)
     except OSError as exc:
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
-    with output.standard_output(sys.stdout) as out:
-        out.write(f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\n\n")
-        out.writelines(f"{address}\n" for address in world.whales)
+    addresses = "\n".join(world.whales)
+    print_data(f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\n\n{addresses}\n")
     env_file = Settings.load().env_file or default_env_file()
     print_error(
         f"Put the two settings into {env_file} while you try it, and add some of the addresses with "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_error, settings
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, settings
 from whalesync.errors import SettingsError
 from whalesync.settings import default_env_file
 
@@ -24,12 +23,10 @@ def crontab() -> None:
     To append it to yours: (crontab -l; whalesync crontab) | crontab -
     """
     from whalesync.host.crontab import render, this_program
-    from whalesync.views import output
 
     found = settings()
     env_file = found.env_file or default_env_file()
-    with output.standard_output(sys.stdout) as out:
-        out.write(render(this_program(), env_file, found.db))
+    print_data(render(this_program(), env_file, found.db))
     if not env_file.exists():
         print_error(
             f"whalesync crontab: {env_file} does not exist yet: write OPINION_TRADE_API_KEY=… into it, "
@@ -41,16 +38,14 @@ def crontab() -> None:
 def doctor() -> int:
     """Check key, address, clock, database and cron lines; exit 1 if something is wrong."""
     from whalesync.host.doctor import Finding, examine
-    from whalesync.views import output
 
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
         findings = [Finding("settings", False, str(exc))]
-    with output.standard_output(sys.stdout) as out:
-        for finding in findings:
-            out.write(f"{'good ' if finding.ok else 'WRONG'}  {finding.name:<11} {finding.text}\n")
-    return int(any(not finding.ok for finding in findings))
+    lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
+    print_data("".join(lines))
+    return int(not all(each.ok for each in findings))
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)

@@ -29,12 +29,20 @@ app = new_app()
 
 
 def _command_of(job: Job) -> Callable[..., None]:
+    def run() -> None:
+        from whalesync.jobs.dispatch import perform
+
+        started = time.monotonic()
+        with progress_line() as report_progress:
+            done = perform(job, settings(), log_step=step_logger(), report_progress=report_progress)
+        if options().verbose or on_terminal():
+            print_error(f"{job.command}: {done.summary} ({time.monotonic() - started:.1f} s)")
+            for error in done.errors():
+                print_error(f"  {error}")
+
     def run_if_due(if_due: IfDue = False) -> None:
         if not if_due or _is_due(job):
-            _run(job)
-
-    def run() -> None:
-        _run(job)
+            run()
 
     return run if job.daily_at is None else run_if_due
 
@@ -46,18 +54,6 @@ def _help(job: Job) -> str:
         f"{job.summary}\n\nEnds after WHALESYNC_TIME_BUDGET seconds ({job.budget // SECOND}) with what it has stored;"
         " the next run continues."
     )
-
-
-def _run(job: Job) -> None:
-    from whalesync.jobs.dispatch import perform
-
-    started = time.monotonic()
-    with progress_line() as report_progress:
-        run = perform(job, settings(), log_step=step_logger(), report_progress=report_progress)
-    if options().verbose or on_terminal():
-        print_error(f"{job.command}: {run.summary} ({time.monotonic() - started:.1f} s)")
-        for error in run.errors():
-            print_error(f"  {error}")
 
 
 def _is_due(job: Job) -> bool:

@@ -59,17 +59,13 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except Exception as exc:  # noqa: BLE001  (a bug, too, is one line; the traceback with -v)
-        _print_failure(exc, options)
+        if options.verbose:
+            import traceback
+
+            for line in traceback.format_exc().splitlines():
+                print_error(line)
+        text = describe_with_notes(exc)
+        if text.startswith("unexpected"):
+            text += ". Run it again with -v for the traceback, and report it"
+        print_error(f"{options.command}: {text}")
         return exc.exit_code if isinstance(exc, WhalesyncError) else 1
-
-
-def _print_failure(exc: Exception, options: Options) -> None:
-    if options.verbose:
-        import traceback
-
-        for line in traceback.format_exc().splitlines():
-            print_error(line)
-    text = describe_with_notes(exc)
-    if text.startswith("unexpected"):
-        text += ". Run it again with -v for the traceback, and report it"
-    print_error(f"{options.command}: {text}")

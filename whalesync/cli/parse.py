@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from whalesync.errors import UsageError, WhalesyncError
 from whalesync.exchanges import EXCHANGES
 from whalesync.settings import DB, Settings
-from whalesync.store import markets, whales
+from whalesync.store import whales
 from whalesync.store.database import Database, open_existing
 
 MAX_LABEL_CHARS = 200
@@ -58,13 +58,10 @@ Whale = Annotated[str, typer.Argument(metavar="WHALE", help="An address or a lab
 Exchange = Annotated[
     str | None,
     typer.Option(
-        "--exchange",
-        metavar="E",
-        help=f"One of {', '.join(EXCHANGES)}.",
-        click_type=click.Choice(list(EXCHANGES)),
+        metavar="E", help=f"One of {', '.join(EXCHANGES)}.", click_type=click.Choice(list(EXCHANGES))
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
+Limit = Annotated[int, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
 
 
 def parse_address(text: str) -> str:
@@ -123,20 +120,6 @@ def find_whale(db: Database, text: str, exchange: str | None = None) -> Any:
         raise UsageError(f"no whale {text[:50]!r} on the watch list{advice}")
     choices = " or ".join(f"{row['address']} --exchange {row['platform']}" for row in hits)
     raise UsageError(f"{len(hits)} whales match {text[:50]!r}: use {choices}")
-
-
-def find_markets(db: Database, external_id: str, exchange: str | None = None) -> list[int]:
-    """Return our ids of the market that the exchange's id names, or of the markets of a topic.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = markets.market_ids(db, external_id, exchange)
-    if not found:
-        raise UsageError(
-            f"no market has the id {external_id[:50]!r}: 'whalesync markets --search TEXT' finds ids by title"
-        )
-    return found
 
 
 def parse_since(text: str, now: int) -> int:

@@ -15,6 +15,7 @@ from whalesync.cli.app import (
     Json,
     new_app,
     now_ms,
+    print_data,
     print_error,
     print_result,
     settings,
@@ -46,7 +47,6 @@ def status(
 
     Examples: whalesync status · whalesync status --check --json · whalesync status --metrics > whalesync.prom
     """
-    from whalesync.views import output
     from whalesync.views import status as view
 
     parse.only_one(json=as_json, metrics=metrics)
@@ -60,8 +60,7 @@ def status(
         print_result(document, lambda _: print_error(text), as_json=as_json)
         return int(check or metrics)  # no metrics at all must not look like those of a healthy file
     if metrics:
-        with output.standard_output(sys.stdout) as out:
-            out.write(view.prometheus(state))
+        print_data(view.prometheus(state))
     else:
         print_result(view.as_json(state), lambda console: view.render(state, console), as_json=as_json)
     return int(check and not state.ok)
@@ -70,21 +69,18 @@ def status(
 @app.command(cls=Command, rich_help_panel=PANEL)
 def activity(
     tier: Annotated[
-        Literal["free", "pro", "pro-plus"], typer.Option("--tier", help="Whose view to show.")
+        Literal["free", "pro", "pro-plus"], typer.Option(help="Whose view to show.")
     ] = "pro-plus",
     whale: Annotated[
-        str | None,
-        typer.Option("--whale", metavar="WHALE", help="An address or a label.", click_type=WhaleName()),
+        str | None, typer.Option(metavar="WHALE", help="An address or a label.", click_type=WhaleName())
     ] = None,
     market: Annotated[
         str | None,
-        typer.Option(
-            "--market", metavar="ID", help="The exchange's id; that of a topic includes its markets."
-        ),
+        typer.Option(metavar="ID", help="The exchange's id; that of a topic includes its markets."),
     ] = None,
     exchange: Exchange = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="30m, 24h, 7d, or 2026-03-01T12:00.")
+        str | None, typer.Option(metavar="TIME", help="30m, 24h, 7d, or 2026-03-01T12:00.")
     ] = None,
     limit: Limit = 50,
     follow: Annotated[
@@ -100,6 +96,7 @@ def activity(
     Examples: whalesync activity --since 24h · whalesync activity --tier free --follow
     """
     from whalesync.store import feed, whales
+    from whalesync.store.markets import market_ids
     from whalesync.views import output, tables
 
     parse.only_one(json=as_json, csv=as_csv)
@@ -110,9 +107,12 @@ def activity(
     with open_existing(settings().db) as db:
         chosen: dict[str, Any] = {
             "whale_id": parse.find_whale(db, whale, exchange)["id"] if whale else None,
-            "market_ids": parse.find_markets(db, market, exchange) if market else None,
+            "market_ids": market_ids(db, market, exchange) if market else None,
             "platform": exchange,
         }
+        if market and not chosen["market_ids"]:
+            advice = "'whalesync markets --search TEXT' finds ids by title"
+            raise UsageError(f"no market has the id {market[:50]!r}: {advice}")
         with db.read():
             rows = feed.activity(db, tier, now, **chosen, since=earliest, limit=limit)
             cursor = feed.cursor(db, now)
@@ -139,16 +139,16 @@ def activity(
 @app.command(cls=Command, rich_help_panel=PANEL)
 def markets(
     search: Annotated[
-        str | None, typer.Option("--search", metavar="TEXT", help="Part of the title, in any case.")
+        str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")
     ] = None,
-    category: Annotated[str | None, typer.Option("--category", metavar="C", help="Such as politics.")] = None,
+    category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.")] = None,
     status: Annotated[
         Literal["created", "activated", "resolving", "resolved", "failed", "deleted"] | None,
-        typer.Option("--status", case_sensitive=False, help="Only markets with this status."),
+        typer.Option(case_sensitive=False, help="Only markets with this status."),
     ] = None,
     kind: Annotated[
         Literal["market", "topic"],
-        typer.Option("--kind", help="What can be traded, or the topics that group such markets."),
+        typer.Option(help="What can be traded, or the topics that group such markets."),
     ] = "market",
     exchange: Exchange = None,
     limit: Limit = 50,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ app.add_typer(whales_app, name="whales", rich_help_panel="What is stored")
 def add(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="0x and 40 hex digits.")],
     label: Annotated[
-        str | None, typer.Option("--label", metavar="TEXT", help='A name for it; "" removes the name.')
+        str | None, typer.Option(metavar="TEXT", help='A name for it; "" removes the name.')
     ] = None,
     exchange: Exchange = None,
 ) -> None:
@@ -84,11 +85,8 @@ def show(whale: Whale, exchange: Exchange = None, as_json: Json = False) -> None
     now = now_ms()
     with open_existing(settings().db) as db:
         detail = whale_detail(db, parse.find_whale(db, whale, exchange)["id"], now)
-    print_result(
-        tables.whale_as_json(detail),
-        lambda console: tables.render_whale(detail, console, now),
-        as_json=as_json,
-    )
+    document = tables.whale_as_json(detail)
+    print_result(document, lambda console: tables.render_whale(detail, console, now), as_json=as_json)
 
 
 @whales_app.command(name="import", cls=Command)
@@ -112,8 +110,7 @@ def import_(
 def _read(file: str) -> str:
     try:
         if file != "-":
-            with open(file, encoding="utf-8-sig") as stream:
-                return stream.read()
+            return Path(file).read_text(encoding="utf-8-sig")
         if sys.stdin is None:
             raise UsageError("standard input is closed: give the name of a file")
         return sys.stdin.buffer.read().decode("utf-8-sig")

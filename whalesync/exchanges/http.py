@@ -122,7 +122,11 @@ class Client:
         self._log_step = log_step
         self._title = title
         self._host = urlsplit(base_url).hostname or ""
-        self._secrets = {spelling for value in headers.values() for spelling in _spellings(value)}
+        self._secrets = {
+            spelling  # as it is, and as JSON may spell it
+            for secret in headers.values()
+            for spelling in (secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/"))
+        }
         self._lock = threading.Lock()
         self._under_way = 0
         self._closed = False
@@ -168,28 +172,12 @@ class Client:
         try:
             return self._attempt(path, params)
         except RETRIED as exc:
-            return self._retry(path, params, exc, end)
-
-    def close(self) -> None:
-        """Close all connections; if a request is under way in another thread, its end does so.
-
-        A file descriptor that is closed while a thread uses it may be another file's by then, the database's say.
-        """
-        with self._lock:
-            self._closed = True
-            idle = self._under_way == 0
-        if idle:
-            self._http.close()
-
-    def _retry(self, path: str, params: Mapping[str, str | int], failure: ExchangeError, end: float) -> Any:
-        """The attempts after the first one, which ended with ``failure``."""
+            failure: ExchangeError = exc
         # Loaded when a request has failed: 8 ms of the 103 ms that a run without failures takes for its imports.
         import stamina
         import stamina.instrumentation
 
-        stamina.instrumentation.set_on_retry_hooks(
-            []
-        )  # the default ones print the arguments to standard error
+        stamina.instrumentation.set_on_retry_hooks([])  # the default ones print the arguments
         left = end - time.monotonic() - self._first_backoff
         if not self._is_retried(failure) or left <= 0:
             raise failure
@@ -214,6 +202,16 @@ class Client:
             raise failure from None  # the request was sent and has failed: no time to retry does not change that
         raise AssertionError("stamina ends by returning or raising")
 
+    def close(self) -> None:
+        """Close all connections; if a request is under way in another thread, its end does so.
+
+        A file descriptor that is closed while a thread uses it may be another file's by then, the database's say.
+        """
+        with self._lock:
+            self._closed = True
+            if not self._under_way:
+                self._http.close()
+
     def _is_retried(self, error: Exception) -> bool:
         """Whether a failed request is retried; after a 429 the shared rate is held first."""
         if isinstance(error, RateLimited):
@@ -236,9 +234,8 @@ class Client:
         finally:
             with self._lock:
                 self._under_way -= 1
-                last = self._closed and self._under_way == 0
-            if last:
-                self._http.close()
+                if self._closed and not self._under_way:
+                    self._http.close()
 
     def _send(self, path: str, params: Mapping[str, str | int]) -> Any:
         # A request that starts at the end of the budget must not run into the next minute's run.
@@ -347,15 +344,10 @@ class _DeadlineBackend(httpcore.SyncBackend):
     """Makes connections that keep the deadline of their thread's request."""
 
     def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
+        self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(super().connect_tcp(host, port, left, local_address, socket_options))
+        return _DeadlineStream(super().connect_tcp(host, port, left, *args, **options))
 
 
 class _DeadlineStream(httpcore.NetworkStream):
@@ -381,11 +373,6 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def close(self) -> None:
         self._inner.close()
-
-
-def _spellings(secret: str) -> tuple[str, ...]:
-    """A secret as it is, and as JSON may spell it."""
-    return secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")
 
 
 def _left(timeout: float | None, expired: type[Exception]) -> float:
@@ -425,10 +412,7 @@ def _proxy(host: str) -> httpcore.Proxy | None:
         if proxy.url.scheme not in ("http", "https"):
             raise ValueError
         return httpcore.Proxy(str(proxy.url), auth=proxy.auth)
-    except (
-        ValueError,
-        httpx.InvalidURL,
-    ) as exc:  # the message leaves out the address, which may hold a password
-        raise SettingsError(
+    except (ValueError, httpx.InvalidURL) as exc:
+        raise SettingsError(  # without the address, which may hold a password
             "HTTPS_PROXY must be the address of a proxy, such as http://proxy.example:3128"
         ) from exc

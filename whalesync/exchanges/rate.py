@@ -17,6 +17,9 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from whalesync.errors import OutOfTime, StoreError
@@ -34,9 +37,6 @@ class RateLimit:
     Args:
         path: the file with the next free slot; created if missing.
         per_second: requests that may arrive in any one second.
-
-    Raises:
-        StoreError: the file cannot be used.
     """
 
     def __init__(
@@ -53,13 +53,6 @@ class RateLimit:
         self._sleep = sleep
         # One waiter of a process holds one slot at a time, so that processes take turns.
         self._turn = threading.Lock()
-        # The file's lock keeps processes apart, not the threads of one.
-        self._mutex = threading.Lock()
-        self._closed = False
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as exc:
-            raise StoreError(f"cannot use {path} ({exc.strerror}). The folder must be writable.") from exc
 
     def wait(self, until: float) -> None:
         """Sleep until this caller may send one request.
@@ -69,11 +62,10 @@ class RateLimit:
             StoreError: the file cannot be used.
         """
         with self._turn:
-            slot = self._reserve(until)
+            slot = self._update(partial(self._take, until)) - self.interval
             while (left := slot - self._clock()) > 0:
                 self._sleep(left)
-            late = self._clock() - slot
-            if late > LATE_SECONDS:
+            if self._clock() - slot > LATE_SECONDS:
                 # Woken late: the next request must keep its distance from when this one really leaves.
                 self._push(self._clock() + self.interval)
 
@@ -81,61 +73,40 @@ class RateLimit:
         """After a 429: no process sends for ``seconds`` (at most LONGEST_HOLD)."""
         self._push(self._clock() + min(max(seconds, 0.0), LONGEST_HOLD))
 
-    def close(self) -> None:
-        """Close the file; a thread that still wants to use it gets OutOfTime.
-
-        A file descriptor that is used after this may be another file's by then, the database's say.
-        """
-        self._closed = True
-        with self._mutex:
-            os.close(self._fd)
-
-    def _reserve(self, until: float) -> float:
-        def take(free: float) -> float:
-            slot = max(free, self._clock())
-            if slot > until:
-                raise OutOfTime
-            return slot + self.interval
-
-        return self._update(take) - self.interval
+    def _take(self, until: float, free: float) -> float:
+        slot = max(free, self._clock())
+        if slot > until:
+            raise OutOfTime
+        return slot + self.interval
 
     def _push(self, earliest: float) -> None:
         self._update(lambda free: max(free, earliest))
 
     def _update(self, change: Callable[[float], float]) -> float:
         """Read the next free slot, change it, write it back, all under the lock; returns what was written."""
-        with self._mutex:
-            self._lock()
-            return self._rewrite(change)
-
-    def _rewrite(self, change: Callable[[float], float]) -> float:
         try:
-            stored = os.pread(self._fd, 8, 0)
-            free = struct.unpack("<d", stored)[0] if len(stored) == 8 else 0.0
-            if not free <= self._clock() + REBOOT_SECONDS:  # also for a NaN in a damaged file
-                free = 0.0
-            new = change(free)
-            os.pwrite(self._fd, struct.pack("<d", new), 0)
-            return new
+            # Opened each time, so that the lock keeps threads apart too, and no thread outlives its descriptor.
+            with open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+                self._lock(file)
+                stored = file.read(8)
+                free = struct.unpack("<d", stored)[0] if len(stored) == 8 else 0.0
+                if not free <= self._clock() + REBOOT_SECONDS:  # also for a NaN in a damaged file
+                    free = 0.0
+                new = change(free)
+                os.pwrite(file.fileno(), struct.pack("<d", new), 0)
+                return new
         except OSError as exc:
-            raise StoreError(f"cannot write {self._path} ({exc.strerror})") from exc
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            raise StoreError(f"cannot use {self._path} ({exc.strerror}). Check its folder.") from exc
 
-    def _lock(self) -> None:
+    def _lock(self, file: FileIO) -> None:
         end = time.monotonic() + LOCK_PATIENCE
-        while not self._closed:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            with suppress(BlockingIOError):  # held for microseconds, unless its holder was stopped
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except BlockingIOError:
-                # Held for microseconds, unless its holder was stopped.
-                if time.monotonic() > end:
-                    raise StoreError(
-                        f"another process has locked {self._path} for over {LOCK_PATIENCE:.0f} s. "
-                        "Find it with 'fuser', and end it if it hangs."
-                    ) from None
-                time.sleep(0.001)
-            except OSError as exc:
-                raise StoreError(f"cannot lock {self._path} ({exc.strerror})") from exc
-        raise OutOfTime
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"another process has locked {self._path} for over {LOCK_PATIENCE:.0f} s. "
+                    "Find it with 'fuser', and end it if it hangs."
+                )
+            time.sleep(0.001)

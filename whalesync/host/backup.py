@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from whalesync.errors import StoreError
 from whalesync.store.database import Database, beside
@@ -51,7 +51,9 @@ def backup(
     target = target.absolute()
     with _translated(target):
         _check_target(db, target, force)
-        with _temporary(target) as copy:
+        # Beside the target, so that a link is enough to put the copy in place; only this user may enter the folder.
+        with TemporaryDirectory(prefix=f".{target.name[:100]}.", dir=target.parent) as folder:
+            copy = Path(folder) / "copy"
             _copy_pages(db, copy, pages, on_pages)
             _check_copy(copy)
             with suppress(PermissionError):  # a file system without modes, such as a USB stick's
@@ -83,17 +85,6 @@ def _check_target(db: Database, target: Path, force: bool) -> None:
             )
     if os.path.lexists(target) and not force:
         raise _exists(target)
-
-
-@contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    """A new empty file beside the target that only this user can read; gone afterwards, whatever happens."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _copy_pages(db: Database, copy: Path, pages: int, on_pages: Callable[[], object]) -> None:
@@ -158,21 +149,17 @@ def _remember(db: Database, target: Path, now: int) -> None:
 def _translated(target: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as exc:
-        if getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-            raise _no_room(target) from exc
-        raise StoreError(f"cannot copy the database to {target} ({exc}): see 'whalesync doctor'") from exc
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(target) from exc
-        raise StoreError(
-            f"cannot make the copy {target} ({exc.strerror}): check the permissions of its folder"
-        ) from exc
+    except (sqlite3.DatabaseError, OSError) as exc:
+        if isinstance(exc, OSError):
+            is_full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+            text = f"cannot make the copy {target} ({exc.strerror}): check the permissions of its folder"
+        else:
+            is_full = getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            text = f"cannot copy the database to {target} ({exc}): see 'whalesync doctor'"
+        if is_full:
+            text = f"no space left for the copy in {target.parent}: free some disk space"
+        raise StoreError(text) from exc
 
 
 def _exists(target: Path) -> StoreError:
     return StoreError(f"{target} already exists and was not touched: choose another name, or use --force")
-
-
-def _no_room(target: Path) -> StoreError:
-    return StoreError(f"no space left for the copy in {target.parent}: free some disk space")

@@ -36,7 +36,7 @@ HEADER = """\
 """
 
 
-def render(program: Sequence[str] | str, env_file: Path | None, db: Path | None) -> str:
+def render(program: Sequence[str], env_file: Path | None, db: Path | None) -> str:
     """Return the crontab for this host, ready for ``crontab -``. It works under ``PATH=/usr/bin:/bin``.
 
     A path that is None is not mentioned: the job then finds its own default.
@@ -44,12 +44,11 @@ def render(program: Sequence[str] | str, env_file: Path | None, db: Path | None)
     Raises:
         SettingsError: a path cannot be written in a crontab.
     """
-    words = [program] if isinstance(program, str) else list(program)
     paths = {ENV_FILE.name: env_file, DB.name: db}
     before = [f"{name}={_quoted(str(path.absolute()))}" for name, path in paths.items() if path is not None]
     text = HEADER
     for job in JOBS:
-        command = " ".join([*before, *map(_quoted, words), job.command, *job.arguments])
+        command = " ".join([*before, *map(_quoted, program), job.command, *job.arguments])
         if len(command.encode()) > MAX_COMMAND:
             raise SettingsError(f"the paths are too long: a crontab line takes {MAX_COMMAND} bytes")
         text += f"\n{indent(job.purpose, '# ')}\n{job.cron} {command}\n"
@@ -94,8 +93,8 @@ def find_lines(text: str, *, commented_out: bool = False) -> dict[str, str]:
 
 def starts(line: str, program: Sequence[str]) -> bool:
     """Return whether the line runs ``program``, whatever is written around it."""
-    words, wanted = _words(line), list(program)
-    return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+    words = _words(line)
+    return any(words[at : at + len(program)] == list(program) for at in range(len(words)))
 
 
 def setting(line: str, name: str) -> str | None:

@@ -9,11 +9,10 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 from whalesync.errors import (
     AuthenticationError,
@@ -27,14 +26,13 @@ from whalesync.errors import (
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
-from whalesync.host.ping import check_address
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact, secrets_of
-from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, default_env_file
+from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
 from whalesync.store import whales
-from whalesync.store.database import RESTORE, SCHEMA_VERSION, Database, beside, open_existing
+from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
 from whalesync.store.sync_log import runs_of
-from whalesync.text import size
+from whalesync.text import plain, size
 
 PROBE_SECONDS = 15.0
 CLOCK_WARNS_SECONDS = 5
@@ -45,7 +43,6 @@ REGULAR_RUNS = 5  # so many runs of sync-whales within ...
 REGULAR_MS = 10 * MINUTE  # ... this time are not somebody trying it out by hand
 LATELY_MS = 3 * MINUTE  # ... the newest of them no older, and the oldest this much older than it
 
-Answer = TypeVar("Answer")
 Probe = Callable[[Exchange, Settings], int | None]
 _Result = tuple[bool, str]  # of a finding
 
@@ -99,25 +96,31 @@ def examine(
         program: how this program is started; None: as it is now.
     """
     path = settings.db
+    watched, runs = _stored(path)
+    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *watched)]
     findings = [
-        *(finding for each in _exchanges_in_use(path) for finding in _exchange(each, settings, now, probe)),
+        *(finding for each in in_use for finding in _exchange(each, settings, now, probe)),
         Finding("env file", *_env_file(settings)),
         Finding("database", *_database(path)),
         Finding("permissions", *_permissions(path)),
         Finding("wal", *_wal(path)),
         Finding("disk", *_disk(path)),
         Finding("sqlite", *_sqlite(sqlite3.sqlite_version_info)),
-        Finding("cron", *_cron(settings, crontab_text() or "", program, now)),
+        Finding("cron", *_cron(settings, crontab_text() or "", program, _are_regular(runs, now))),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
-    return [replace(finding, text=_one_line(redact(finding.text, secrets))) for finding in findings]
+    return [replace(finding, text=plain(redact(finding.text, secrets))) for finding in findings]
 
 
-def _exchanges_in_use(path: Path) -> list[Exchange]:
-    """Return the default exchange, and those with wallets on the watch list."""
-    watched = _ask(path, lambda db: [whale.platform for whale in whales.tracked(db)], list[str]())
-    return [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *watched)]
+def _stored(path: Path) -> tuple[set[str], list[int]]:
+    """Return the exchanges of the watch list, and when the last runs of sync-whales started (ms), newest first."""
+    try:
+        with open_existing(path) as db:
+            starts = [run["started_at"] for run in runs_of(db, SYNC_WHALES.type, REGULAR_RUNS)]
+            return {whale.platform for whale in whales.tracked(db)}, starts
+    except StoreError:  # which has a finding of its own
+        return set(), []
 
 
 def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) -> list[Finding]:
@@ -196,9 +199,12 @@ def _database(path: Path) -> _Result:
 def _permissions(path: Path) -> _Result:
     """Check the file, what is kept beside it, and the folder; a job run as root leaves files others cannot write."""
     folder = _existing(path.parent)
-    closed = [file for file in _kept_beside(path) if not os.access(file, os.R_OK | os.W_OK)]
-    if not os.access(folder, os.W_OK | os.X_OK):
-        closed.insert(0, folder)
+    closed = [] if os.access(folder, os.W_OK | os.X_OK) else [folder]
+    if os.access(path.parent, os.R_OK | os.X_OK):
+        for file in sorted(path.parent.iterdir()):
+            is_lock = file.name.startswith(f"{path.name}.") and file.suffix in (".lock", ".rate")
+            if (is_lock or file in (path, *beside(path))) and not os.access(file, os.R_OK | os.W_OK):
+                closed.append(file)
     if closed:
         return False, f"this user cannot write {', '.join(map(str, closed))}: chown what is not yours"
     if folder != path.parent:
@@ -236,10 +242,10 @@ def _sqlite(version: tuple[int, ...]) -> _Result:
     return True, text
 
 
-def _cron(settings: Settings, text: str, program: Sequence[str] | None, now: int) -> _Result:
+def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run: bool) -> _Result:
     lines, commented_out = crontab.find_lines(text), crontab.find_lines(text, commented_out=True)
     missing = [job.command for job in JOBS if job.command not in lines]
-    if not lines and _ask(settings.db, lambda db: _runs_regularly(db, now), False):
+    if not lines and jobs_run:
         return True, "no lines in this user's crontab, but the jobs run: something else starts them"
     if inactive := [command for command in missing if command in commented_out]:
         return False, f"commented out in this user's crontab: {', '.join(inactive)}; remove the '#'"
@@ -249,68 +255,45 @@ def _cron(settings: Settings, text: str, program: Sequence[str] | None, now: int
     if missing:
         return False, f"no line for {', '.join(missing)}: copy it from 'whalesync crontab'"
     try:
-        for fault in _line_faults(settings, lines, program or crontab.this_program()):
-            return False, fault
+        program = program or crontab.this_program()
     except SettingsError as exc:
         return False, str(exc)
-    return True, "all jobs are in this user's crontab and start this program"
-
-
-def _line_faults(settings: Settings, lines: dict[str, str], program: Sequence[str]) -> Iterator[str]:
     for command, line in lines.items():
         if not crontab.starts(line, program):
-            yield f"the line for {command} starts another program: compare it with 'whalesync crontab'"
+            return (
+                False,
+                f"the line for {command} starts another program: compare it with 'whalesync crontab'",
+            )
         for name, here in ((DB.name, settings.db), (ENV_FILE.name, settings.env_file)):
             there = crontab.setting(line, name)
             if there is not None and there != str(here):
-                difference = f"sets {name} to {there}, but this check-up uses {here or 'none'}"
-                yield f"the line for {command} {difference}: run it with the same {name}, or correct the line"
+                how = f"sets {name} to {there}, but this check-up uses {here or 'none'}"
+                return (
+                    False,
+                    f"the line for {command} {how}: run it with the same {name}, or correct the line",
+                )
+    return True, "all jobs are in this user's crontab and start this program"
 
 
-def _runs_regularly(db: Database, now: int) -> bool:
+def _are_regular(runs: list[int], now: int) -> bool:
     """Return whether runs are spread out and recent: somebody who tries things by hand starts a few in a row."""
-    runs = runs_of(db, SYNC_WHALES.type, REGULAR_RUNS)
     if len(runs) < REGULAR_RUNS:
         return False
-    newest, oldest = runs[0]["started_at"], runs[-1]["started_at"]
-    return bool(now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS)
+    newest, oldest = runs[0], runs[-1]
+    return now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS
 
 
 def _pings(url: str | None) -> _Result:
     if not url:
         return True, f"off; with {PING_URL.name} set, a monitor raises the alarm when the jobs stop"
     try:
-        check_address(url)
-    except SettingsError as exc:
-        return False, str(exc)
+        check_url(url)
+    except ValueError as exc:
+        return False, f"{PING_URL.name} {exc}"
     return True, "on: the monitor is pinged by every run"
-
-
-def _ask(path: Path, question: Callable[[Database], Answer], otherwise: Answer) -> Answer:
-    """Return what the database answers; ``otherwise`` if it cannot be read, which has a finding of its own."""
-    try:
-        with open_existing(path) as db:
-            return question(db)
-    except StoreError:
-        return otherwise
 
 
 def _existing(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     # Path.exists() would raise where a folder above may not be entered.
     return next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
-
-
-def _kept_beside(path: Path) -> Iterator[Path]:
-    """Yield the database and what belongs to it: WAL, shared memory, lock files, request rates."""
-    if not os.access(path.parent, os.R_OK | os.X_OK):
-        return
-    own = {path, *beside(path)}
-    for file in sorted(path.parent.iterdir()):
-        if file in own or (file.name.startswith(f"{path.name}.") and file.suffix in (".lock", ".rate")):
-            yield file
-
-
-def _one_line(text: str) -> str:
-    """Remove line breaks and escapes: parts of the text come from outside."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))

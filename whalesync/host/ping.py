@@ -10,28 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from queue import Empty, SimpleQueue
 
 from whalesync import __version__
-from whalesync.errors import SettingsError
 from whalesync.redact import redact
 from whalesync.settings import PING_URL, check_url
 
 CONNECT_SECONDS = 2.0  # for each step on the socket; only the deadline bounds their sum
 DEADLINE_SECONDS = 5.0
 MAX_BODY_BYTES = 1_000
-
-
-def check_address(url: str) -> str:
-    """Return the monitor's base address without a trailing slash.
-
-    Raises:
-        SettingsError: it cannot be used; the text does not contain it, since it may be a secret.
-    """
-    try:
-        check_url(url)
-    except ValueError as exc:
-        raise SettingsError(f"{PING_URL.name} {exc}") from exc
-    return url.rstrip("/")
 
 
 class Pinger:
@@ -60,16 +47,19 @@ class Pinger:
         self._secrets = secrets
         self._log_step = log_step
         self._deadline = deadline
-        self._under_way: _Ping | None = None
+        self._under_way: tuple[str, SimpleQueue[str], float] | None = (
+            None  # path, outcome, when it must be there
+        )
         self._base_url = self._run_id = ""
         if base_url:
             from uuid import uuid4
 
             self._run_id = str(uuid4())
             try:
-                self._base_url = check_address(base_url)
-            except SettingsError as exc:
-                log_step(f"no pings are sent: {exc}")
+                check_url(base_url)
+                self._base_url = base_url.rstrip("/")
+            except ValueError as exc:
+                log_step(f"no pings are sent: {PING_URL.name} {exc}")
 
     def start(self) -> None:
         """Say that the run has begun. Returns at once: the job does not wait for the monitor."""
@@ -92,46 +82,37 @@ class Pinger:
         url = f"{self._base_url}/{path}?rid={self._run_id}"
         # Redacted before it is cut: half a key is a secret too.
         text = redact(body, self._secrets).encode("utf-8", "replace")[:MAX_BODY_BYTES]
-        self._under_way = _Ping(path, url, text, self._deadline)
+        outcome: SimpleQueue[str] = SimpleQueue()
+        self._under_way = path, outcome, time.monotonic() + self._deadline
+        try:
+            # Daemon: a request that hangs must not keep the program from ending.
+            threading.Thread(target=_request, args=(url, text, outcome), daemon=True).start()
+        except RuntimeError as exc:  # the system has no thread left: no reason to fail the job
+            outcome.put(f"failed ({exc})")
 
     def _finish(self) -> None:
-        if self._under_way is not None:
-            self._log_step(f"ping {self._under_way.path}: {self._under_way.wait()}")
-            self._under_way = None
-
-
-class _Ping:
-    """One request in a thread of its own."""
-
-    def __init__(self, path: str, url: str, body: bytes, deadline: float) -> None:
-        self.path = path
-        self._outcome = ""
-        self._deadline = deadline
-        self._end = time.monotonic() + deadline
-        # Daemon: a request that hangs must not keep the program from ending.
-        self._thread = threading.Thread(target=self._request, args=(url, body), daemon=True)
+        if self._under_way is None:
+            return
+        path, outcome, end = self._under_way
+        self._under_way = None
         try:
-            self._thread.start()
-        except RuntimeError as exc:  # the system has no thread left: no reason to fail the job
-            self._outcome = f"failed ({exc})"
+            became = outcome.get(timeout=max(0.0, end - time.monotonic()))
+        except Empty:
+            became = f"failed (no response within {self._deadline:g} s)"
+        self._log_step(f"ping {path}: {became}")
 
-    def wait(self) -> str:
-        """Return what became of it, at the latest ``deadline`` seconds after its beginning."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, self._end - time.monotonic()))
-        return self._outcome or f"failed (no response within {self._deadline:g} s)"
 
-    def _request(self, url: str, body: bytes) -> None:
-        # urllib, because it loads in 57 ms where httpx takes 186 (of which the jobs that ask the exchange have paid
-        # most already, but compute-stats and cleanup nothing), and http.client alone (43) knows no proxies.
-        from urllib.request import Request, urlopen
+def _request(url: str, body: bytes, outcome: SimpleQueue[str]) -> None:
+    # urllib, because it loads in 57 ms where httpx takes 186 (of which the jobs that ask the exchange have paid
+    # most already, but compute-stats and cleanup nothing), and http.client alone (43) knows no proxies.
+    from urllib.request import Request, urlopen
 
-        headers = {"User-Agent": f"whalesync/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
-        try:
-            with urlopen(Request(url, data=body, headers=headers), timeout=CONNECT_SECONDS):  # noqa: S310  (checked)
-                self._outcome = "done"
-        except Exception as exc:  # noqa: BLE001  (whatever it is: a thread's traceback would be mailed by cron)
-            self._outcome = f"failed ({_cause(exc)})"
+    headers = {"User-Agent": f"whalesync/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
+    try:
+        with urlopen(Request(url, data=body, headers=headers), timeout=CONNECT_SECONDS):  # noqa: S310  (checked)
+            outcome.put("done")
+    except Exception as exc:  # noqa: BLE001  (whatever it is: a thread's traceback would be mailed by cron)
+        outcome.put(f"failed ({_cause(exc)})")
 
 
 def _cause(exc: Exception) -> str:

@@ -18,9 +18,9 @@ from functools import partial
 from whalesync.errors import JobFailed
 from whalesync.exchanges import EXCHANGES
 from whalesync.jobs.run import Run
-from whalesync.jobs.table import DAY, HOUR
+from whalesync.jobs.table import DAY, HOUR, SYNC_MARKETS, SYNC_WHALES
 from whalesync.settings import RETENTION_DAYS
-from whalesync.store import retention, trades
+from whalesync.store import retention, sync_log, trades
 
 # 7,000 trades hold the lock for about 80 ms on 2 cores with SQLite 3.40. Most of that is the cost of the index pages
 # that a batch touches, which smaller batches touch again.
@@ -67,13 +67,16 @@ def safe_cut(run: Run) -> int:
     """The moment (ms) before which things are too old to be kept.
 
     Raises:
-        JobFailed: no trade is younger than that, and the exchange has not been heard since.
+        JobFailed: no trade is younger than that, and no exchange was heard since.
     """
     keep = run.settings.get(RETENTION_DAYS) * DAY
     now = run.now - max(0, run.db.fact("clock_ahead") or 0)
-    # Both by the exchange's clock. A sync whose time no exchange has confirmed proves nothing: the host's clock may
-    # have been wrong in it.
-    moments = (retention.newest_trade(run.db), run.db.fact("exchange_time"))
+    heard = run.db.fact("exchange_time")
+    if heard is None:
+        # No exchange has ever told its time. What a wrong clock deletes then is fetched again when it is right.
+        syncs = [sync_log.last_good_start(run.db, job.type) for job in (SYNC_MARKETS, SYNC_WHALES)]
+        heard = max((sync for sync in syncs if sync is not None), default=None)
+    moments = (retention.newest_trade(run.db), heard)
     known = max((moment for moment in moments if moment is not None), default=None)
     if known is None:
         return now - keep

@@ -27,11 +27,16 @@ def perform(
         AnotherRunActive: the job is running already; nothing was done, and the monitor was not pinged.
         WhalesyncError, Interrupted: the run failed; its row and the monitor say so.
     """
-    pinger = Pinger(settings.get(PING_URL), job.command, secrets=secrets_of(settings), log_step=log_step)
+    url = settings.get(PING_URL)
+    # Without a monitor nothing leaves the host, and no exchange is loaded to ask it for its secrets.
+    secrets = secrets_of(settings) if url else ()
+    pinger = Pinger(url, job.command, secrets=secrets, log_step=log_step)
     try:
         with run_job(job, settings, clock=clock, log_step=log_step, report_progress=report_progress) as run:
             pinger.start()
-            _runner(job)(run)
+            # Loaded here: a job that asks no exchange does not load what it takes to ask one.
+            module, _, function = job.runner.partition(":")
+            getattr(import_module(module), function)(run)
     except AnotherRunActive:
         raise
     except BaseException as exc:
@@ -39,10 +44,3 @@ def perform(
         raise
     pinger.success("\n".join([run.summary, *run.errors()]))
     return run
-
-
-def _runner(job: Job) -> Callable[[Run], None]:
-    # Loaded here: a job that asks no exchange does not load what it takes to ask one.
-    module, _, function = job.runner.partition(":")
-    runner: Callable[[Run], None] = getattr(import_module(module), function)
-    return runner

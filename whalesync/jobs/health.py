@@ -107,13 +107,33 @@ def job_health(
     """
     newest = runs[0] if runs else None
     unfinished = newest if newest and newest["status"] == "running" else None
-    died = None if held else unfinished
+    running, died = (unfinished, None) if held else (None, unfinished)
     ended = next((run for run in runs if run["status"] != "running"), None)
     success = next((run for run in runs if run["status"] == "completed"), None)
     if died:
         streak = Streak(streak.since if streak.count else died["started_at"], streak.count + 1)
-    facts = _Facts(newest, unfinished if held else None, died, ended, success, streak)
-    state, ok, detail = _judge(job, facts, made_at, now, _may_take(job, time_budget))
+    words = f" ({words})" if (words := failing_words(streak)) else ""
+    may_take = _may_take(job, time_budget)
+    if future := _future([newest, success], made_at, now):
+        state, ok = State.CLOCK_FAULT, False
+        detail = (
+            f"the latest record is dated {iso(future)}, in the future, so the clock was changed and lateness is "
+            "unknown. Check the clock; the next successful run clears this."
+        )
+    elif died:
+        state, ok = State.DIED, False
+        when = ago(died["started_at"], now)
+        detail = f"the run that started {when} {DEAD_RUN}{words}. The next run catches up."
+    elif streak.count and ended:
+        state, ok = State.FAILING, False
+        why = ended["error"] or "no reason was recorded"
+        detail = f"failed {ago(ended['started_at'], now)}: {why}{words}"
+    elif running:
+        state, ok, detail = _judge_running(job, running, success, now, may_take)
+    elif success:
+        state, ok, detail = _judge_idle(job, success, now, may_take)
+    else:
+        state, ok, detail = _judge_new(job, made_at, now, may_take)
     done = success if job.daily_at is not None else newest
     return JobHealth(
         job=job.command,
@@ -129,53 +149,12 @@ def job_health(
         error_count=ended["error_count"] if ended else 0,
         failures=streak.count,
         failing_since=streak.since if streak.count else None,
-        running_since=facts.running["started_at"] if facts.running else None,
+        running_since=running["started_at"] if running else None,
         next_due_at=_due_after(job, done["started_at"] if done else made_at),
     )
 
 
-_Verdict = tuple[State, bool, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """The rows that matter, by what they are; ``died`` counts in ``streak``."""
-
-    newest: Row | None
-    running: Row | None
-    died: Row | None
-    ended: Row | None
-    success: Row | None
-    streak: Streak
-
-
-def _judge(job: Job, facts: _Facts, made_at: int, now: int, may_take: int) -> _Verdict:
-    """Return the state, whether it is healthy, and why: the first that fits."""
-    if future := _future(facts, made_at, now):
-        return (
-            State.CLOCK_FAULT,
-            False,
-            f"the latest record is dated {iso(future)}, in the future, so the clock was changed and lateness is "
-            "unknown. Check the clock; the next successful run clears this.",
-        )
-    words = f" ({words})" if (words := failing_words(facts.streak)) else ""
-    if facts.died:
-        when = ago(facts.died["started_at"], now)
-        return State.DIED, False, f"the run that started {when} {DEAD_RUN}{words}. The next run catches up."
-    if facts.streak.count and facts.ended:
-        why = facts.ended["error"] or "no reason was recorded"
-        return State.FAILING, False, f"failed {ago(facts.ended['started_at'], now)}: {why}{words}"
-    if facts.running:
-        return _judge_running(job, facts.running, facts.success, now, may_take)
-    if facts.success:
-        return _judge_idle(job, facts.success, now, may_take)
-    due = _due_after(job, made_at)
-    if now > _late_after(job, made_at, may_take):
-        text = (
-            f"has never run, although it was due {ago(due, now)}. Install the lines of 'whalesync crontab'."
-        )
-        return State.NEVER_RAN, False, text
-    return State.NEVER_RAN, True, f"has not run yet; due {ago(due, now) if due > now else 'now'}"
+_Verdict = tuple[State, bool, str]  # the state, whether it is healthy, and why
 
 
 def _judge_running(job: Job, running: Row, success: Row | None, now: int, may_take: int) -> _Verdict:
@@ -185,13 +164,10 @@ def _judge_running(job: Job, running: Row, success: Row | None, now: int, may_ta
     done = _done_at(job, success) if success else running["started_at"]
     if now > _late_after(job, done, may_take):
         return State.LATE, False, f"{detail}; last success {ago(done, now) if success else 'never'}"
-    if took > job.interval:
-        return (
-            State.SLOW,
-            True,
-            f"{detail}, longer than {duration(job.interval)}: runs due meanwhile are skipped",
-        )
-    return State.RUNNING, True, detail
+    if took <= job.interval:
+        return State.RUNNING, True, detail
+    detail += f", longer than {duration(job.interval)}: runs due meanwhile are skipped"
+    return State.SLOW, True, detail
 
 
 def _judge_idle(job: Job, success: Row, now: int, may_take: int) -> _Verdict:
@@ -203,16 +179,22 @@ def _judge_idle(job: Job, success: Row, now: int, may_take: int) -> _Verdict:
         detail += f", with {counted(success['error_count'], 'error')}: {success['error']}"
     if took <= job.interval:
         return State.GOOD, True, detail
-    detail += (
-        f"; took {duration(took)}, longer than {duration(job.interval)}: runs due meanwhile were skipped"
-    )
-    return State.SLOW, True, detail
+    longer = f"took {duration(took)}, longer than {duration(job.interval)}"
+    return State.SLOW, True, f"{detail}; {longer}: runs due meanwhile were skipped"
 
 
-def _future(facts: _Facts, made_at: int, now: int) -> int | None:
+def _judge_new(job: Job, made_at: int, now: int, may_take: int) -> _Verdict:
+    due = _due_after(job, made_at)
+    if now <= _late_after(job, made_at, may_take):
+        return State.NEVER_RAN, True, f"has not run yet; due {ago(due, now) if due > now else 'now'}"
+    detail = f"has never run, although it was due {ago(due, now)}. Install the lines of 'whalesync crontab'."
+    return State.NEVER_RAN, False, detail
+
+
+def _future(rows: Iterable[Row | None], made_at: int, now: int) -> int | None:
     """Return the latest moment in the future on which the verdict would depend, if there is one."""
-    rows = [row for row in (facts.newest, facts.success) if row]
-    latest = max([max(row["started_at"], row["ended_at"] or 0) for row in rows] or [made_at])
+    moments = [max(row["started_at"], row["ended_at"] or 0) for row in rows if row]
+    latest = max(moments, default=made_at)
     return latest if latest > now + CLOCK_TOLERANCE else None
 
 

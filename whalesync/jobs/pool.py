@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeAlias
+from typing import Any
 
 from whalesync.errors import ExchangeError, JobFailed, OutOfTime, Unreachable
 from whalesync.exchanges.base import Call, Task
@@ -67,38 +67,28 @@ class Pool:
                 if not any(lane.busy for lane in running):
                     return
                 try:
-                    order, result, error = workers.wait(max(0.0, until + grace - self._clock()))
+                    order = workers.wait(max(0.0, until + grace - self._clock()))
                 except Empty:
                     for lane in running:
                         lane.give_up()
                     return
                 order.lane.busy -= 1
-                order.lane.settle(order, result, error)
+                order.lane.settle(order)
         finally:
             workers.stop()
 
 
 @dataclass(eq=False)
-class _Batch:
-    """The calls that a task waits for."""
-
-    task: Task
-    results: list[Any]
-    left: int
-    error: BaseException | None = None
-
-
-@dataclass(eq=False)
 class _Order:
-    """One call of a batch, to be made by a worker."""
+    """One call of a task, to be made by a worker, and what came of it."""
 
     lane: _LaneRun
-    batch: _Batch
-    index: int
+    task: Task
+    batch: list[_Order]
     call: Call
-
-
-_Returned: TypeAlias = tuple[_Order, Any, BaseException | None]
+    is_settled: bool = False
+    result: Any = None
+    error: BaseException | None = None
 
 
 class _LaneRun:
@@ -115,7 +105,9 @@ class _LaneRun:
         """Submit what may be in flight; begin tasks while no call waits."""
         while True:
             if self._waiting and not in_time():
-                self.settle(self._waiting.popleft(), None, OutOfTime())
+                order = self._waiting.popleft()
+                order.error = OutOfTime()
+                self.settle(order)
             elif self.busy >= self._lane.in_flight:
                 return
             elif self._waiting:
@@ -126,22 +118,18 @@ class _LaneRun:
             else:
                 return
 
-    def settle(self, order: _Order, result: Any, error: BaseException | None) -> None:
-        """Keep what came of a call, and resume its task if it was the last of its batch."""
-        batch = order.batch
-        batch.results[order.index] = result
-        batch.error = batch.error or error
-        batch.left -= 1
-        if batch.left == 0 and self._lane.error is None:
-            self._resume(batch.task, batch.results, batch.error)
+    def settle(self, order: _Order) -> None:
+        """Resume the call's task if the call was the last of its batch."""
+        order.is_settled = True
+        if self._lane.error is None and all(each.is_settled for each in order.batch):
+            error = next((each.error for each in order.batch if each.error), None)
+            self._resume(order.task, [each.result for each in order.batch], error)
 
     def give_up(self) -> None:
         """Leave behind what is still in flight."""
         if self.busy:
-            problem = (
-                "a request did not end in time: its connection, or the look-up of the host's name, hangs"
-            )
-            self._fail(Unreachable(f"{self._lane.name}: {problem}. Check the network."))
+            problem = "a request did not end in time. The connection or the name look-up hangs."
+            self._fail(Unreachable(f"{self._lane.name}: {problem} Check the network."))
 
     def _resume(self, task: Task, results: list[Any] | None, error: BaseException | None = None) -> None:
         try:
@@ -153,8 +141,9 @@ class _LaneRun:
         except ExchangeError as exc:
             self._fail(exc)
             return
-        batch = _Batch(task, [None] * len(calls), len(calls))
-        self._waiting.extend(_Order(self, batch, index, call) for index, call in enumerate(calls))
+        batch: list[_Order] = []
+        batch.extend(_Order(self, task, batch, call) for call in calls)
+        self._waiting.extend(batch)
 
     def _fail(self, error: ExchangeError) -> None:
         """End the lane: nothing of it is begun or resumed any more."""
@@ -168,7 +157,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        self._returned: SimpleQueue[_Returned] = SimpleQueue()
+        self._returned: SimpleQueue[_Order] = SimpleQueue()
         self._busy = 0
         self._threads = 0
         self._over = False
@@ -188,11 +177,11 @@ class _Workers:
                     ) from exc
         self._orders.put(order)
 
-    def wait(self, seconds: float) -> _Returned:
+    def wait(self, seconds: float) -> _Order:
         """The next call that has returned; raises queue.Empty if none does in time."""
-        returned = self._returned.get(timeout=seconds)
+        order = self._returned.get(timeout=seconds)
         self._busy -= 1
-        return returned
+        return order
 
     def stop(self) -> None:
         """Stop the threads; one that is in a call stops when the call returns."""
@@ -205,6 +194,7 @@ class _Workers:
             if self._over:
                 continue
             try:
-                self._returned.put((order, order.call(), None))
+                order.result = order.call()
             except BaseException as exc:  # noqa: BLE001  (raised in the task, which knows what it means)
-                self._returned.put((order, None, exc))
+                order.error = exc
+            self._returned.put(order)

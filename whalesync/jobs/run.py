@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from whalesync.errors import (
     AnotherRunActive,
@@ -25,13 +25,15 @@ from whalesync.errors import (
     StoreError,
     describe,
 )
-from whalesync.exchanges.base import Exchange
 from whalesync.jobs.health import failing_words
 from whalesync.jobs.table import SECOND, Job
 from whalesync.settings import TIME_BUDGET, Settings
 from whalesync.store import sync_log
 from whalesync.store.database import Database, open_database
 from whalesync.store.locks import FileLock
+
+if TYPE_CHECKING:
+    from whalesync.exchanges.base import Exchange  # a job that asks no exchange does not load it
 
 LOCK_PATIENCE = 0.1  # status holds the lock for microseconds when it asks who does
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -110,7 +112,7 @@ def run_job(
     log_step: Callable[[str], None] = lambda _: None,
     report_progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Run]:
-    """Open the file, take the job's lock, and keep its row in the sync log.
+    """Open the file, take the job's lock, and keep its row in the sync log. For the main thread: it handles signals.
 
     Raises:
         JobFailed: OutOfTime left the work: nothing could be done in the time budget.
@@ -126,8 +128,8 @@ def run_job(
         if not lock.try_acquire(LOCK_PATIENCE):
             raise AnotherRunActive(f"another run of {job.command} is active; this one did nothing")
         started = clock.monotonic()
-        deadline = started + _budget(job, settings)
-        run = Run(db, settings, job, 0, clock.now(), clock, deadline, log_step, report_progress)
+        budget = math.inf if job.budget is None else settings.get(TIME_BUDGET) or job.budget / SECOND
+        run = Run(db, settings, job, 0, clock.now(), clock, started + budget, log_step, report_progress)
 
         def end(status: str) -> None:
             # Measured, not read from the wall clock, which may have been set meanwhile.
@@ -165,19 +167,9 @@ def run_job(
             db.checkpoint()
 
 
-def _budget(job: Job, settings: Settings) -> float:
-    """Return the seconds after which a run starts no new work."""
-    if job.budget is None:
-        return math.inf
-    return settings.get(TIME_BUDGET) or job.budget / SECOND
-
-
 @contextmanager
 def _signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM raise Interrupted, once; a second one does not disturb the end of the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(signum: int, _: FrameType | None) -> None:
         _ignore_signals()
@@ -195,18 +187,16 @@ def _signals() -> Iterator[None]:
 
 def _ignore_signals() -> None:
     """Ignore SIGINT and SIGTERM: from here on the run ends by itself, and soon."""
-    if threading.current_thread() is threading.main_thread():
-        for each in STOPPING:
-            # Not SIG_IGN: Python would print a complaint about a signal that has arrived, but was not handled yet.
-            signal.signal(each, lambda *_: None)
+    for each in STOPPING:
+        # Not SIG_IGN: Python would print a complaint about a signal that has arrived, but was not handled yet.
+        signal.signal(each, lambda *_: None)
 
 
-def fail_if_all(run: Run, failed: int, tried: int, what: str) -> None:
-    """Fail a run in which everything failed.
+def fail_if_all(failed: int, tried: int, what: str, reason: str) -> None:
+    """Fail a run in which everything failed; ``reason`` is the first failure: its item and what went wrong.
 
     Raises:
-        JobFailed: with the first problem that was recorded.
+        JobFailed: with the reason.
     """
     if tried and failed == tried:
-        problem, items = next(iter(run._problems.items()))
-        raise JobFailed(f"all {tried} {what} failed: {problem}" if tried > 1 else f"{items[0]}: {problem}")
+        raise JobFailed(f"all {tried} {what} failed, the first was {reason}" if tried > 1 else reason)

@@ -33,28 +33,19 @@ def run(run: Run) -> None:
         now = run.clock.monotonic()
         # An equal part of the time that is left.
         until = now + max(0.0, run.deadline - now) / (len(asked) - served)
+        connected = exchange.connect(
+            run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step
+        )
         try:
-            summaries.append(sync_exchange(run, exchange, until))
+            with connected as connection:
+                summaries.append(connection.sync_markets(StoredCatalog(run, exchange, until)))
+                compare_clocks(run, exchange.title, connection)
         except (ExchangeError, OutOfTime) as exc:
             failures.append(exc)
             run.record_problem(exchange.title, exc)
     run.summary = "; ".join(summaries)
     if failures:
         raise failures[0]
-
-
-def sync_exchange(run: Run, exchange: Exchange, until: float) -> str:
-    """Serve one exchange until ``until`` (monotonic seconds); returns a summary.
-
-    Raises:
-        ExchangeError, OutOfTime: nothing could be done, or not all of it.
-    """
-    with exchange.connect(
-        run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step
-    ) as connection:
-        summary = connection.sync_markets(StoredCatalog(run, exchange, until))
-        compare_clocks(run, exchange.title, connection)
-    return summary
 
 
 class StoredCatalog:
@@ -66,6 +57,8 @@ class StoredCatalog:
         self._until = until
         self._pool = Pool(run.clock.monotonic)
         self._received: set[tuple[str, str]] = set()
+        self.record_problem = run.record_problem
+        self.report_progress = run.report_progress
 
     def save(self, received: Sequence[Market], bad: Sequence[RejectedRecord] = ()) -> None:
         """Store markets and rejected records, in one transaction."""
@@ -94,14 +87,6 @@ class StoredCatalog:
         # Not to cover a failure under way: only the next run's order depends on it.
         with suppress(StoreError):
             markets.record_left_out(self._run.db, what, asked, left_out, self._run.now)
-
-    def record_problem(self, item: str, problem: object) -> None:
-        """Put a failure of a part of the work into the sync log."""
-        self._run.record_problem(item, problem)
-
-    def report_progress(self, text: str) -> None:
-        """Say on a terminal how far the work is."""
-        self._run.report_progress(text)
 
     def run(self, tasks: Iterable[Task], *, share: float = 1.0) -> None:
         """Run tasks until they are done, or until ``share`` of the time that is left has passed.

@@ -61,6 +61,7 @@ class Served:
     listed: list[Whale]
     paces: dict[int, Pace] = field(default_factory=dict)
     failed: set[int] = field(default_factory=set)
+    first_failure: str = ""
     markets: dict[str, int] = field(default_factory=dict)
     ended_by: ExchangeError | None = None
     changed: ExchangeChanged | None = None
@@ -139,7 +140,7 @@ class WhaleSync:
         for served in self.served:
             if failure := served.ended_by or served.changed:
                 raise failure
-            fail_if_all(self.run, len(served.failed), len(served.looked_at), "wallets")
+            fail_if_all(len(served.failed), len(served.looked_at), "wallets", served.first_failure)
             if served.listed and not served.looked_at:
                 raise JobFailed(
                     f"{served.exchange.title}: the time budget ended before the first wallet was read"
@@ -198,6 +199,7 @@ class WhaleSync:
 
     def _fail(self, served: Served, whale: Whale, problem: object) -> None:
         served.failed.add(whale.id)
+        served.first_failure = served.first_failure or f"{whale.name}: {problem}"
         self.run.record_problem(whale.name, problem)
 
     def _poll(self, served: Served, whale: Whale) -> Task:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,6 @@ from whalesync.store.locks import FileLock
 
 APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
 SCHEMA_VERSION = 2  # the number of steps in migrations/
-UNFINISHED = -1
 BUSY_SECONDS = 10.0
 BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002
@@ -31,11 +30,14 @@ Params = Sequence[Any] | dict[str, Any]
 
 
 class Database:
-    """One connection. ``path`` is the file; all SQL of the program goes through here."""
+    """One connection to the file at ``path``; all SQL of the program goes through here.
+
+    ``connection`` is the bare one, for libraries that want it (backup, schema steps).
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
-        self._connection = connection
+        self.connection = connection
         self._patience = BUSY_SECONDS
         self._revision: int | None = None
         self._changes = 0
@@ -43,12 +45,12 @@ class Database:
     def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._translated():
-            return self._connection.execute(sql, params).fetchall()
+            return self.connection.execute(sql, params).fetchall()
 
     def one(self, sql: str, params: Params = ()) -> Any:
         """The first row of a query, or None."""
         with self._translated():
-            return self._connection.execute(sql, params).fetchone()
+            return self.connection.execute(sql, params).fetchone()
 
     def value(self, sql: str, params: Params = ()) -> Any:
         """The first column of the first row, or None."""
@@ -58,17 +60,17 @@ class Database:
     def execute(self, sql: str, params: Params = ()) -> int:
         """Run one writing statement; returns the number of rows it touched."""
         with self._translated():
-            return self._connection.execute(sql, params).rowcount
+            return self.connection.execute(sql, params).rowcount
 
     def insert(self, sql: str, params: Params = ()) -> int:
         """Run one INSERT; returns the id of the new row."""
         with self._translated():
-            return self._connection.execute(sql, params).lastrowid or 0
+            return self.connection.execute(sql, params).lastrowid or 0
 
     def execute_many(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one writing statement for many rows; returns how many it touched."""
         with self._translated():
-            return self._connection.executemany(sql, rows).rowcount
+            return self.connection.executemany(sql, rows).rowcount
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -82,14 +84,14 @@ class Database:
         try:
             self._begin()
             yield
-            if self._revision is not None and self._connection.total_changes > self._changes:
+            if self._revision is not None and self.connection.total_changes > self._changes:
                 self.remember("revision", self._revision)
             self.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
+            if self.connection.in_transaction:
                 # The first error is the one that counts, so a failing rollback stays silent; closing rolls back.
                 with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    self.connection.execute("ROLLBACK")
             raise
 
     def _begin(self) -> None:
@@ -118,16 +120,16 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[None]:
         """A read transaction: all queries inside see one state of the file. Part of a transaction that is under way."""
-        if self._connection.in_transaction:
+        if self.connection.in_transaction:
             yield
             return
         self.execute("BEGIN")
         try:
             yield
         finally:
-            if self._connection.in_transaction:
+            if self.connection.in_transaction:
                 with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    self.connection.execute("ROLLBACK")
 
     def fact(self, name: str, default: int | None = None) -> int | None:
         """A number that the program remembers about the file, such as ``made_at``."""
@@ -148,17 +150,13 @@ class Database:
         """
         if self._revision is None:
             self._revision = (self.fact("revision") or 0) + 1
-            self._changes = self._connection.total_changes
+            self._changes = self.connection.total_changes
         return self._revision
-
-    def add_function(self, name: str, function: Callable[[str], str]) -> None:
-        """Make a pure function of one text callable from SQL."""
-        self._connection.create_function(name, 1, function, deterministic=True)
 
     def checkpoint(self, patience: float = 0.2) -> None:
         """Move the WAL into the file and empty it, unless another process is at it or reading.
 
-        Readers are waited for ``patience`` seconds, and that with SQLite's writer lock held.
+        Readers are waited for ``patience`` seconds, with SQLite's writer lock held.
 
         The only place where checkpoints happen. TRUNCATE holds SQLite's writer lock, and our lock keeps
         checkpoints apart, so no two connections write and reset the WAL at one moment: that is the rare
@@ -181,18 +179,13 @@ class Database:
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back."""
         with self._translated():
-            self._connection.close()
+            self.connection.close()
 
     def __enter__(self) -> Database:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The bare connection, for libraries that want one (backup, schema steps)."""
-        return self._connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -212,7 +205,7 @@ def open_database(path: Path) -> Database:
         DamagedDatabase, StoreError: it cannot be read or made.
         DatabaseBusy: another process is still making it or bringing it up to date after OPEN_SECONDS.
     """
-    if _version(path) != SCHEMA_VERSION:
+    if not _is_ready(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -225,7 +218,7 @@ def open_database(path: Path) -> Database:
                     f"another process has been making {path} or bringing it up to date for over {OPEN_SECONDS:.0f} s: "
                     f"wait until it is done; 'fuser {lock.path}' shows which it is"
                 )
-            if _version(path) != SCHEMA_VERSION:
+            if not _is_ready(path):
                 _bring_up_to_date(path)
     return _connect(path)
 
@@ -237,7 +230,7 @@ def open_existing(path: Path) -> Database:
         NoDatabase: there is none yet.
         StoreError: as ``open_database``.
     """
-    if _version(path) == 0:
+    if not _header(path):
         raise NoDatabase(
             f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it"
         )
@@ -253,6 +246,8 @@ def _connect(path: Path) -> Database:
     except sqlite3.Error as exc:
         translate(exc, path)
     connection.row_factory = sqlite3.Row
+    # For searches: LIKE folds ASCII only, and takes % and _ for wildcards.
+    connection.create_function("casefold", 1, str.casefold, deterministic=True)
     database = Database(path, connection)
     try:
         database.execute("PRAGMA synchronous = NORMAL")
@@ -264,8 +259,8 @@ def _connect(path: Path) -> Database:
     return database
 
 
-def _version(path: Path) -> int:
-    """The schema version in the file's header; 0 for no file or an empty one, UNFINISHED for one without WAL.
+def _is_ready(path: Path) -> bool:
+    """Whether the file is there, of this schema and in WAL mode, as its header says.
 
     Read as bytes and not through SQLite, which would leave its traces on a file that is not ours. Our
     header always stands in the main file: it is written before the file goes over to WAL. Never called while
@@ -273,7 +268,7 @@ def _version(path: Path) -> int:
     """
     header = _header(path)
     if not header:
-        return 0
+        return False
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
         raise ForeignDatabase(f"{path} is not an SQLite database, or its header is damaged: {RESTORE}")
     # sqlite.org/fileformat.html
@@ -285,8 +280,8 @@ def _version(path: Path) -> int:
             f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
             "not touched: upgrade whalesync"
         )
-    # Restored from a copy that is not in WAL mode, or killed on the way to it.
-    return UNFINISHED if header[18] != 2 or _size(path, "-journal") else version
+    # Without WAL: restored from a copy that is not in WAL mode, or killed on the way to it.
+    return version == SCHEMA_VERSION and header[18] == 2 and not _size(path, "-journal")
 
 
 def _header(path: Path) -> bytes:

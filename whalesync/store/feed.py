@@ -22,8 +22,6 @@ ACTIVITY_COLUMNS = (
     "market_id", "platform", "timestamp", "visible_at",
 )  # fmt: skip
 
-_BEFORE_ALL = -(1 << 63)
-
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -52,9 +50,8 @@ def activity(
         since: only trades made at this moment or later (ms).
         limit: at most so many.
     """
-    made = "timestamp >= :since"
-    bounds = {"now": now, "since": _BEFORE_ALL if since is None else since}
-    return _visible(db, tier, made, bounds, whale_id, market_ids, platform, limit)
+    times = {"now": now, "since": since or 0}
+    return _visible(db, tier, "timestamp >= :since", times, whale_id, market_ids, platform, limit)
 
 
 def cursor(db: Database, now: int) -> Cursor:
@@ -79,19 +76,12 @@ def new_activity(
     shown twice, but none is left out.
     """
     narrowed = (whale_id, market_ids, platform)
-    delay_over = f"timestamp > :seen - {TIER_DELAYS_MS[tier]}"
+    times = {"now": now, "visible": seen.at - TIER_DELAYS_MS[tier], "last_id": seen.last_id}
     # The plus makes SQLite go by the primary key: few rows are new, while a whale may have a long history.
-    stored_late = f"+timestamp <= :seen - {TIER_DELAYS_MS[tier]} AND id > :last_id"
+    stored_late = "+timestamp <= :visible AND id > :last_id"
     with db.read():
-        found = _visible(db, tier, delay_over, {"now": now, "seen": seen.at}, *narrowed)
-        found += _visible(
-            db,
-            tier,
-            stored_late,
-            {"now": now, "seen": seen.at, "last_id": seen.last_id},
-            *narrowed,
-            by_id="+",
-        )
+        found = _visible(db, tier, "timestamp > :visible", times, *narrowed)
+        found += _visible(db, tier, stored_late, times, *narrowed, by_id="+")
         reached = cursor(db, now)
     # Ids only grow, but a cleanup may have deleted the newest.
     return sorted(found, key=_order), Cursor(now, max(seen.last_id, reached.last_id))
@@ -128,9 +118,7 @@ def _visible(
     found: list[Row] = []
     for market in [None] if market_ids is None else market_ids:
         found += map(dict, db.rows(sql, values | {"market": market}))
-    if market_ids is not None:
-        found.sort(key=_order, reverse=True)
-    return found[:limit]
+    return sorted(found, key=_order, reverse=True)[:limit]
 
 
 def _order(row: Row) -> tuple[int, int]:

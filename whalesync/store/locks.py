@@ -11,7 +11,6 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from types import TracebackType
 
 from whalesync.errors import StoreError
 
@@ -22,7 +21,8 @@ class FileLock:
     """An exclusive lock named ``name`` that belongs to the database at ``db``."""
 
     def __init__(self, db: Path, name: str) -> None:
-        self.path = _lock_file(db, name)
+        db = db.resolve()  # one lock for all who come to the file, be it by a link
+        self.path = db.with_name(f"{db.name}.{name}.lock")
         self._fd: int | None = None
 
     def try_acquire(self, patience: float = 0.0) -> bool:
@@ -65,22 +65,14 @@ class FileLock:
     def __enter__(self) -> FileLock:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
-
-
-def _lock_file(db: Path, name: str) -> Path:
-    db = db.resolve()  # one lock for all who come to the file, be it by a link
-    return db.with_name(f"{db.name}.{name}.lock")
 
 
 def is_held(db: Path, name: str) -> bool:
     """Whether a process holds the lock now. Asks with a shared lock that lives for microseconds."""
-    path = _lock_file(db, name)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(FileLock(db, name).path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -125,21 +125,22 @@ def record_left_out(db: Database, what: str, asked: Iterable[int], left_out: Ite
         )
         db.execute_many(
             # never later than now, should the clock have been set back
-            f"UPDATE markets SET {column} = min(coalesce({column}, ?), ?) WHERE id = ?"
-            f" AND ({column} IS NULL OR {column} > ?)",
-            [(now, now, i, now) for i in left_out],
+            f"UPDATE markets SET {column} = ? WHERE id = ? AND ({column} IS NULL OR {column} > ?)",
+            [(now, i, now) for i in left_out],
         )
 
 
 def market_ids(db: Database, external_id: str, platform: str | None = None) -> list[int]:
     """The markets that an exchange's id stands for: a market before a topic, and for a topic its children."""
-    params = {"id": bindable(external_id), "platform": None if platform is None else bindable(platform)}
-    where = "external_id = :id AND (:platform IS NULL OR platform = :platform)"
-    rows = db.rows(f"SELECT id FROM markets WHERE kind = 'market' AND {where}", params)
-    if not rows:
-        where = where.replace("external_id", "parent_external_id")
-        rows = db.rows(f"SELECT id FROM markets WHERE kind = 'market' AND {where}", params)
-    return [row[0] for row in rows]
+    for column in ("external_id", "parent_external_id"):
+        rows = db.rows(
+            f"SELECT id FROM markets WHERE kind = 'market' AND {column} = :id"
+            " AND (:platform IS NULL OR platform = :platform)",
+            {"id": bindable(external_id), "platform": platform},
+        )
+        if rows:
+            return [row[0] for row in rows]
+    return []
 
 
 def listed(
@@ -153,7 +154,6 @@ def listed(
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Markets whose title, with their topic's, holds ``search`` (any case, any script), the biggest volume first."""
-    db.add_function("casefold", str.casefold)  # LIKE folds ASCII only, and takes % and _ for wildcards
     columns = ", ".join(
         "coalesce(t.title || ' › ', '') || m.title AS market_title" if name == "market_title" else f"m.{name}"
         for name in MARKET_COLUMNS

@@ -87,9 +87,9 @@ def last_good_start(db: Database, log_type: str) -> int | None:
 
 def failing_streak(db: Database, log_type: str) -> Streak:
     """The failed runs of a job since its last completed one."""
-    row = db.one(
+    since, count = db.one(
         "SELECT min(started_at), count(*) FROM sync_logs WHERE type = :type AND status = 'failed' AND id >"
         " coalesce((SELECT max(id) FROM sync_logs WHERE type = :type AND status = 'completed'), 0)",
         {"type": log_type},
     )
-    return Streak(row[0] or 0, row[1])
+    return Streak(since or 0, count)

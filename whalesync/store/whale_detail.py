@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from whalesync.records import BUY, DAY_MS, SELL
 from whalesync.store import feed, whales
 from whalesync.store.database import Database
 from whalesync.store.feed import Row
+
+MARKET_COLUMNS = ("external_id", "market_title", "category", "trades", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class WhaleDetail:
     """One whale. ``row`` counts its whole known history; the rest is about the trades that are stored.
 
     ``days`` are UTC days, oldest first, today last, empty ones included: ``day``, ``buy``, ``sell`` (USD).
-    ``markets`` are the most traded: ``external_id``, ``market_title``, ``category``, ``trades``, ``volume`` (USD).
+    ``markets`` are the most traded, with ``MARKET_COLUMNS``; ``volume`` in USD.
     ``trades`` are the newest, as in the feed.
     """
 
@@ -46,42 +47,44 @@ def whale_detail(
 ) -> WhaleDetail:
     """A whale of the file as it is at ``now`` (ms)."""
     with db.read():
+        markets = _by_market(db, whale_id)
         return WhaleDetail(
             row=dict(db.one(f"SELECT {whales.COLUMNS} FROM whales WHERE id = ?", (whale_id,))),
-            win_rate=_win_rate(db, whale_id),
-            days=list(_days(db, whale_id, now, days)),
-            markets=_most_traded(db, whale_id, top_markets),
+            win_rate=WinRate(
+                won=sum(market["won"] for market in markets),
+                known=sum(market["known"] for market in markets),
+                sells=sum(market["sells"] for market in markets),
+            ),
+            days=[_day(db, whale_id, now - ago * DAY_MS) for ago in reversed(range(days))],
+            markets=[{name: market[name] for name in MARKET_COLUMNS} for market in markets[:top_markets]],
             trades=feed.activity(db, "pro-plus", now, whale_id=whale_id, limit=last_trades),
         )
 
 
-def _win_rate(db: Database, whale_id: int) -> WinRate:
-    row = db.one(
-        "SELECT count(*) FILTER (WHERE profit > 0), count(profit), count(*)"
-        " FROM activity WHERE whale_id = ? AND action = ?",
-        (whale_id, SELL),
-    )
-    return WinRate(*row)
-
-
-def _days(db: Database, whale_id: int, now: int, days: int) -> Iterator[Row]:
-    # One range of the index a day: grouping the whole span at once would sort it first.
-    today = now // DAY_MS * DAY_MS
-    for start in range(today - (days - 1) * DAY_MS, today + 1, DAY_MS):
-        row = db.one(
-            "SELECT date(:start / 1000, 'unixepoch') AS day,"
-            " total(amount) FILTER (WHERE action = :buy) AS buy, total(amount) FILTER (WHERE action = :sell) AS sell"
-            " FROM activity WHERE whale_id = :whale AND timestamp >= :start AND timestamp < :end",
-            {"whale": whale_id, "start": start, "end": start + DAY_MS, "buy": BUY, "sell": SELL},
-        )
-        yield dict(row)
-
-
-def _most_traded(db: Database, whale_id: int, limit: int) -> list[Row]:
+def _by_market(db: Database, whale_id: int) -> list[Row]:
+    """The buys and sells in each market, the most traded first: one pass, since they may lie all over the file."""
     rows = db.rows(
-        "SELECT market_external_id AS external_id, market_title, market_category AS category, count(*) AS trades,"
-        " total(amount) AS volume FROM activity WHERE whale_id = ? AND action IN (?, ?)"
-        " GROUP BY market_id ORDER BY volume DESC, market_id LIMIT ?",
-        (whale_id, BUY, SELL, limit),
+        "WITH traded AS ("
+        "SELECT max(id) AS last_id, count(*) AS trades, total(amount) AS volume,"
+        " count(*) FILTER (WHERE action = :sell) AS sells, count(profit) FILTER (WHERE action = :sell) AS known,"
+        " count(*) FILTER (WHERE action = :sell AND profit > 0) AS won"
+        " FROM whale_activity WHERE whale_id = :whale AND action IN (:buy, :sell) AND superseded_at IS NULL"
+        " GROUP BY market_id)"
+        " SELECT market_external_id AS external_id, market_title, market_category AS category, traded.*"
+        " FROM traded JOIN activity ON id = last_id ORDER BY volume DESC, market_id",
+        {"whale": whale_id, "buy": BUY, "sell": SELL},
     )
     return [dict(row) for row in rows]
+
+
+def _day(db: Database, whale_id: int, moment: int) -> Row:
+    """The volume of the UTC day of ``moment`` (ms). One range of the index; grouping all days would sort them first."""
+    start = moment // DAY_MS * DAY_MS
+    row = db.one(
+        "SELECT date(:start / 1000, 'unixepoch') AS day,"
+        " total(amount) FILTER (WHERE action = :buy) AS buy, total(amount) FILTER (WHERE action = :sell) AS sell"
+        " FROM whale_activity"
+        " WHERE whale_id = :whale AND timestamp >= :start AND timestamp < :end AND superseded_at IS NULL",
+        {"whale": whale_id, "start": start, "end": start + DAY_MS, "buy": BUY, "sell": SELL},
+    )
+    return dict(row)

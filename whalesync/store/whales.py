@@ -86,11 +86,9 @@ def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
             before = db.one(
                 "SELECT tracked, label FROM whales WHERE platform = ? AND address = ?", (platform, address)
             )
-            if entry.label is None:
-                wanted = before[1] if before is not None else None
-            else:
-                wanted = bindable(entry.label) or None
-            if before is not None and before[0] and before[1] == wanted:
+            was_tracked, label = before or (False, None)
+            wanted = label if entry.label is None else bindable(entry.label) or None
+            if was_tracked and label == wanted:
                 known += 1
                 continue
             db.execute(
@@ -99,7 +97,7 @@ def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
                 " tracked = 1, label = excluded.label, updated_at = excluded.updated_at, revision = excluded.revision",
                 (platform, address, wanted, now, now, db.revision()),
             )
-            if before is not None and before[0]:
+            if was_tracked:
                 relabelled += 1
             else:
                 new += 1

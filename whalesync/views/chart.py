@@ -6,7 +6,6 @@ Position and glyph tell the two apart, so the chart reads the same without colou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from whalesync.records import BUY, SELL
 from whalesync.text import short_money
@@ -14,29 +13,11 @@ from whalesync.text import short_money
 ROWS = 7  # on each side of the axis, at most
 WIDEST_BAR = 5
 
-
-@dataclass(frozen=True, slots=True)
-class Glyphs:
-    """The characters of a chart."""
-
-    buy: str
-    sell: str
-    rule: str
-    corner: str
-    axis: str
-
-
-UNICODE = Glyphs(buy="█", sell="▒", rule="│", corner="┼", axis="─")
-ASCII = Glyphs(buy="#", sell="-", rule="|", corner="+", axis="=")
+BOUGHT, SOLD = "█", "▒"
 
 
 def volume_chart(
-    days: Sequence[str],
-    bought: Sequence[float],
-    sold: Sequence[float],
-    *,
-    width: int,
-    glyphs: Glyphs = UNICODE,
+    days: Sequence[str], bought: Sequence[float], sold: Sequence[float], *, width: int
 ) -> list[tuple[str, str]]:
     """Return the lines of the chart, each with the action that it shows or ""; no lines if there is no volume.
 
@@ -49,33 +30,24 @@ def volume_chart(
     most = max((*bought, *sold), default=0)
     if most <= 0:
         return []
-    top, bottom, shown = short_money(max(bought)), short_money(max(sold)), len(days)
-    bar = max(1, min(WIDEST_BAR, room // shown))
+    bar = max(1, min(WIDEST_BAR, room // len(days)))
     up = [_height(volume, most) for volume in bought]
     down = [_height(volume, most) for volume in sold]
 
-    def line(label: str, heights: Sequence[int], level: int, glyph: str) -> str:
-        # A gap between wide bars; bars of one cell stand side by side.
+    def line(volumes: Sequence[float], heights: Sequence[int], level: int, glyph: str) -> str:
+        # A gap between wide bars; bars of one cell stand side by side. The last line has the largest volume.
         mark = glyph * max(1, bar - 1) + " " * (bar > 1)
         bars = "".join(mark if height >= level else " " * bar for height in heights)
-        return f"{label:>{margin}} {glyphs.rule}{bars}".rstrip()
+        label = short_money(max(volumes)) if level == max(heights) else ""
+        return f"{label:>{margin}} │{bars}".rstrip()
 
-    highest, deepest = max(up), max(down)
-    above = [(BUY, line(top if n == highest else "", up, n, glyphs.buy)) for n in range(highest, 0, -1)]
-    below = [
-        (SELL, line(bottom if n == deepest else "", down, n, glyphs.sell)) for n in range(1, deepest + 1)
-    ]
-    axis = " " * margin + " " + glyphs.corner + glyphs.axis * (bar * shown)
-    return [*above, ("", axis), *below, ("", " " * (margin + 2) + _dates(days, bar))]
+    above = [(BUY, line(bought, up, level, BOUGHT)) for level in range(max(up), 0, -1)]
+    below = [(SELL, line(sold, down, level, SOLD)) for level in range(1, max(down) + 1)]
+    axis = f"{'┼':>{margin + 2}}{'─' * (bar * len(days))}"
+    first, last = days[0][5:], days[-1][5:]  # month and day, below their bars
+    dates = f"{'':{margin + 2}}{first}{last.rjust(bar * len(days) - len(first) - (bar > 1))}"
+    return [*above, ("", axis), *below, ("", dates)]
 
 
 def _height(volume: float, most: float) -> int:
     return max(1, round(volume / most * ROWS)) if volume > 0 else 0
-
-
-def _dates(days: Sequence[str], bar: int) -> str:
-    """Place the first and the last day below their bars, as ``02-28``, or the last alone if there is no room."""
-    first, last, width = days[0][5:], days[-1][5:], bar * len(days)
-    if width < len(first) + len(last) + 1:
-        return last
-    return first + last.rjust(width - len(first) - (bar > 1))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from whalesync.text import TOPIC_SEPARATOR
 
@@ -58,7 +58,7 @@ class Column:
     least: int | None = None
     short: Sequence[str] | None = None
     cut: Callable[[str, int], str] = cut_end
-    styles: Mapping[str, str] | None = None
+    styles: Mapping[str, str] = field(default_factory=dict)
 
 
 def print_table(console: Console, columns: Sequence[Column]) -> None:
@@ -67,20 +67,14 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    kept = fit(columns, console.width)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-    for column, width in kept:
-        table.add_column(
-            Text(column.header), justify="right" if column.right else "left", no_wrap=True, width=width
-        )
-    for number in range(len(columns[0].cells)):
-        row = [(column, column.cells[number], width) for column, width in kept]
-        table.add_row(
-            *(
-                Text(column.cut(cell, width), (column.styles or {}).get(cell, ""))
-                for column, cell, width in row
-            )
-        )
+    shown = []
+    for column, width in fit(columns, console.width):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(Text(column.header), justify=justify, no_wrap=True, width=width)
+        shown.append([Text(column.cut(cell, width), column.styles.get(cell, "")) for cell in column.cells])
+    for row in zip(*shown, strict=True):
+        table.add_row(*row)
     console.print(table)
 
 
@@ -88,14 +82,11 @@ def print_text(console: Console, text: str, style: str = "", *, indent: int = 0)
     """Print a sentence, wrapped between words; the lines after the first are indented."""
     from rich.text import Text
 
-    lines = textwrap.wrap(
-        text,
-        max(console.width, indent + 20),
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+    width, margin = max(console.width, indent + 20), " " * indent
+    wrapped = textwrap.fill(
+        text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
     )
-    console.print(Text("\n".join(lines), style), soft_wrap=True)
+    console.print(Text(wrapped, style), soft_wrap=True)
 
 
 def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
@@ -109,15 +100,12 @@ def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
             if least_important.rank < first_rank:
                 break
             kept.remove(least_important)
-    widths = [_natural(column) for column in kept]
-    while (excess := _width(widths) - room) > 0:
-        # The widest is cut first, down to the next widest, so that short texts stay whole.
-        spare = [(width, at) for at, width in enumerate(widths) if width > _narrowest(kept[at])]
-        if not spare:
-            break
-        width, at = max(spare)
-        next_widest = max((other for other, place in spare if place != at), default=0)
-        widths[at] = max(_narrowest(kept[at]), min(next_widest, width - 1), width - excess)
+    least = [_narrowest(column) for column in kept]
+    widths = [max(_narrowest(column), min(_natural(column), room)) for column in kept]
+    while _width(widths) > room and widths != least:
+        # The widest is cut first, so that short texts stay whole.
+        _, widest = max((width, at) for at, width in enumerate(widths) if width > least[at])
+        widths[widest] -= 1
     return list(zip(kept, widths, strict=True))
 
 

@@ -1,24 +1,10 @@
-"""Write data: JSON and CSV, and a standard output that may be closed, full, or limited in its encoding.
-
-A command writes inside ``standard_output`` and does nothing else there::
-
-    with standard_output(sys.stdout) as out:
-        write_json(rows, out)
-
-- The reader has gone (``whalesync activity | head``): the block ends early and silently, and the command ends with
-  the code that it would have had.
-- Standard output is closed or full: ``WhalesyncError``, one line and exit code 1 as for every other failure.
-
-In both cases the descriptor then leads to /dev/null, so that what is still buffered does not fail again when the
-interpreter ends. The jobs write nothing to standard output and are not affected.
-"""
+"""Write data: JSON and CSV, and a standard output that may be closed, full, or limited in its encoding."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -32,6 +18,9 @@ if TYPE_CHECKING:
 @contextmanager
 def standard_output(stream: TextIO | None) -> Iterator[TextIO]:
     """Yield the stream to write to and flush it at the end. ``stream`` is ``sys.stdout``: None when it is closed.
+
+    Where the reader has gone (``whalesync activity | head``) the block ends early and silently. What is still buffered
+    then goes to /dev/null, as after a failure, so that it does not fail again when the interpreter ends.
 
     Raises:
         WhalesyncError: it is closed, full or fails in another way.
@@ -62,7 +51,7 @@ def console_on(stream: TextIO, width: int | None = None) -> Console:
 
 
 def write_json(document: Any, stream: TextIO) -> None:
-    """Write one JSON document that every parser accepts: ASCII, no NaN. Dataclasses become objects."""
+    """Write one JSON document that every parser accepts: ASCII, no NaN."""
     import json
 
     json.dump(_valid(document), stream, indent=2, allow_nan=False)
@@ -91,8 +80,6 @@ def _valid(value: Any) -> Any:
         return {_valid(name): _valid(content) for name, content in value.items()}
     if isinstance(value, list | tuple):
         return [_valid(content) for content in value]
-    if is_dataclass(value):
-        return {field.name: _valid(getattr(value, field.name)) for field in fields(value)}
     return value
 
 

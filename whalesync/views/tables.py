@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
@@ -115,10 +116,9 @@ def render_whale(detail: WhaleDetail, console: Console, now: int) -> None:
 
 def whale_as_json(detail: WhaleDetail) -> dict[str, Any]:
     """Return the same as one JSON object: the whale's row, and what is shown with it."""
-    rate = detail.win_rate
     return {
         **detail.row,
-        "win_rate": {"share": rate.share, "won": rate.won, "known": rate.known, "sells": rate.sells},
+        "win_rate": {"share": detail.win_rate.share, **asdict(detail.win_rate)},
         "volume_by_day": detail.days,
         "markets": detail.markets,
         "trades": detail.trades,
@@ -186,7 +186,7 @@ def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
     windows = [f"{text.money(row[column])} in {name}" for column, name in _WINDOWS]
     won = "unknown: the exchange has given no profit for any sell yet"
     if rate.known:
-        won = f"{text.percent(rate.share)} ({rate.won:,} of {text.counted(rate.known, 'sell')} with a known profit)"
+        won = f"{rate.share:.1%} ({rate.won:,} of {text.counted(rate.known, 'sell')} with a known profit)"
     last = row["last_active_at"]
     facts = [
         ("Whale", text.plain(row["label"]) or "(no label)"),
@@ -208,14 +208,13 @@ _WINDOWS = (("volume_24h", "24 h"), ("volume_7d", "7 days"), ("volume_30d", "30 
 def _print_chart(detail: WhaleDetail, console: Console) -> None:
     days = detail.days
     bought, sold = [day["buy"] for day in days], [day["sell"] for day in days]
-    glyphs = chart.UNICODE if (console.encoding or "").lower().startswith("utf") else chart.ASCII
-    lines = chart.volume_chart([day["day"] for day in days], bought, sold, width=console.width, glyphs=glyphs)
+    lines = chart.volume_chart([day["day"] for day in days], bought, sold, width=console.width)
     console.print()
     if not lines:
         print_text(console, f"Nothing bought or sold in the last {len(days)} days.")
         return
     print_text(console, f"Volume by day, last {len(days)} days (UTC)", "bold")
-    legend = f"{glyphs.buy} bought {text.money(sum(bought))}, above   "
-    print_text(console, legend + f"{glyphs.sell} sold {text.money(sum(sold))}, below")
+    legend = f"{chart.BOUGHT} bought {text.money(sum(bought))}, above   "
+    print_text(console, legend + f"{chart.SOLD} sold {text.money(sum(sold))}, below")
     for action, line in lines:
         console.print(line, style=ACTION_STYLES.get(action, ""), soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from whalesync.errors import SettingsError
@@ -80,26 +80,20 @@ class OpinionTrade:
 
         self.check_settings(settings)
         db = settings.db.resolve()  # one rate for all who use the file, also by a link
-        rate = RateLimit(db.with_name(db.name + ".rate"), settings.get(RATE_LIMIT))
-        try:
-            url = settings.get(API_URL)
-            client = Client(
-                url,
-                {KEY_HEADER: settings.get(API_KEY) or ""},
-                rate,
-                unwrap,
-                first_backoff=first_backoff,
-                until=until,
-                log_step=log_step,
-                title=self.title,
-                loopback=is_loopback(url),
-            )
-            try:
-                yield Api(client)
-            finally:
-                client.close()
-        finally:
-            rate.close()
+        url = settings.get(API_URL)
+        client = Client(
+            url,
+            {KEY_HEADER: settings.get(API_KEY) or ""},
+            RateLimit(db.with_name(db.name + ".rate"), settings.get(RATE_LIMIT)),
+            unwrap,
+            first_backoff=first_backoff,
+            until=until,
+            log_step=log_step,
+            title=self.title,
+            loopback=is_loopback(url),
+        )
+        with closing(client):
+            yield Api(client)
 
 
 OPINION_TRADE = OpinionTrade()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from whalesync.errors import AuthenticationError, ExchangeChanged, ExchangeError, OutOfTime, RequestRefused
@@ -32,15 +32,6 @@ MANY_GONE = 0.1  # of the stored markets that can be traded
 LIST_SHARE = 0.5  # of the time: however long the list is, prices are asked for
 ROUND_SHARE = 0.2
 PRICE_SHARE = 0.8  # of the time after the list: where it is short, there would never be a liquidity
-
-LeftOutSince = Callable[[Tradable], int | None]
-
-
-def asking_order(markets: list[Tradable], left_out_since: LeftOutSince) -> list[Tradable]:
-    """First those that earlier runs had no time for, longest left out first; then the busiest."""
-    return sorted(
-        markets, key=lambda m: (left_out_since(m) is None, left_out_since(m) or 0, -m.volume_24h, m.id)
-    )
 
 
 class MarketSync:
@@ -92,13 +83,13 @@ class MarketSync:
 
     def _pages(self) -> Iterator[int]:
         """The pages behind the first one, as far as the latest total reaches and the list goes on."""
-        number = 2
-        while number <= min(self._last_page(), MOST_PAGES):
+        for number in range(2, MOST_PAGES + 1):
+            if number > self._last_page():
+                return
             if self._barren >= MOST_BARREN_PAGES:
                 self._ended = True
                 return
             yield number
-            number += 1
 
     def _last_page(self) -> int:
         return ceil(self._total / PAGE_SIZE)
@@ -168,17 +159,21 @@ class MarketSync:
         what: str,
         fetch: Callable[[str], float | None],
         save: Callable[[Tradable, float], None],
-        left_out_since: LeftOutSince,
+        left_out_since: Callable[[Tradable], int | None],
         share: float = 1.0,
     ) -> str:
         """Ask about every market that can be traded; returns of how many, "3/4"."""
-        markets = asking_order(self._catalog.tradable(), left_out_since)
+        # First those that earlier runs had no time for, longest left out first; then the busiest.
+        markets = sorted(
+            self._catalog.tradable(), key=lambda m: (left_out_since(m) or inf, -m.volume_24h, m.id)
+        )
         asked: set[int] = set()
-        known: set[int] = set()
+        known = False
         unknown: list[Tradable] = []
         refusals: list[RequestRefused] = []
 
         def ask(market: Tradable) -> Task:
+            nonlocal known
             try:
                 (value,) = yield [partial(fetch, market.yes_token_id)]
             except AuthenticationError:
@@ -192,7 +187,7 @@ class MarketSync:
                     unknown.append(market)
                 else:
                     save(market, value)
-                    known.add(market.id)
+                    known = True
             asked.add(market.id)
             self._catalog.report_progress(f"{what} of {len(asked)} markets")
 

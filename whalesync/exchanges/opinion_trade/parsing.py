@@ -80,7 +80,10 @@ def parse_liquidity(result: Any) -> float:
     """USD resting in an order book: the sum of price x size over both sides."""
     try:
         levels = [level for side in ("bids", "asks") for level in result[side] or []]
-        return math.fsum(_positive(level, "price") * _positive(level, "size") for level in levels)
+        return math.fsum(
+            _given(_not_negative(level, "price"), "price") * _given(_not_negative(level, "size"), "size")
+            for level in levels
+        )
     except (InvalidRecord, TypeError, KeyError, AttributeError) as exc:
         raise InvalidResponse("Opinion.Trade: invalid order book") from exc
 
@@ -135,44 +138,31 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
     filled = status == FILLED or (isinstance(name, str) and name.lower() in FILLED_NAMES)
     if not filled and (status, name) != (None, None):
         raise InvalidRecord(f"status is {status!r:.20} ({name!r:.20}), not filled")
-    action = (_text(raw, "side") or "").upper()
-    if not action:
-        raise InvalidRecord("side is missing")
+    action = _given(_text(raw, "side"), "side").upper()
     outcome = _outcome(raw)
-    amount = _number(raw, "amount")
+    amount = _not_negative(raw, "amount")
     if action in (BUY, SELL):
+        _given(amount, "amount")
         if outcome is None:
             raise InvalidRecord(f"outcomeSide is {raw.get('outcomeSide')!r:.20}, neither 1 (yes) nor 2 (no)")
-        if amount is None:
-            raise InvalidRecord("amount is missing")
-    timestamp = _time(raw, "createdAt")
-    if timestamp is None:
-        raise InvalidRecord("createdAt is missing")
     market, parent = _id(raw, "marketId"), _parent_id(raw)
     parent_title = _text(raw, "rootMarketTitle") or None
-    tx_hash = _text(raw, "txHash")
-    if not tx_hash:
-        raise InvalidRecord("txHash is missing")
-    trade = Trade(
-        tx_hash=tx_hash,
+    return Trade(
+        tx_hash=_given(_text(raw, "txHash"), "txHash"),
         market_external_id=market,
         market_title=_text(raw, "marketTitle") or parent_title or f"market {market}",
         action=action,
         outcome=outcome,
         amount=amount or 0.0,
-        price=_number(raw, "price"),
-        shares=_number(raw, "shares"),
+        price=_not_negative(raw, "price"),
+        shares=_not_negative(raw, "shares"),
         fee=_number(raw, "fee"),
         profit=_number(raw, "profit"),
-        timestamp=timestamp,
+        timestamp=_given(_time(raw, "createdAt"), "createdAt"),
         parent_external_id=parent,
         parent_title=parent_title if parent else None,
         outcome_label=_text(raw, "outcome") or None,
     )
-    for field in ("amount", "price", "shares"):
-        if (getattr(trade, field) or 0) < 0:
-            raise InvalidRecord(f"{field} is negative")
-    return trade
 
 
 def _outcome(raw: Mapping[str, Any]) -> str | None:
@@ -237,9 +227,10 @@ def _status(raw: Mapping[str, Any]) -> str:
 
 
 def _category(raw: Mapping[str, Any]) -> str | None:
-    labels = raw.get("labels")
-    first = labels[0] if isinstance(labels, list) and labels else None
-    return (_text({"labels": first}, "labels") or None) if isinstance(first, str) else None
+    match raw.get("labels"):
+        case [str(first), *_]:
+            return _text({"labels": first}, "labels")
+    return None
 
 
 def _text(raw: Mapping[str, Any], field: str) -> str | None:
@@ -256,12 +247,16 @@ def _text(raw: Mapping[str, Any], field: str) -> str | None:
 
 
 def _id(raw: Mapping[str, Any], field: str) -> str:
+    return str(_whole(raw, field, 10**78, "the number of a market"))
+
+
+def _whole(raw: Mapping[str, Any], field: str, largest: int, what: str) -> int:
     value = raw.get(field)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:80])
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**78:
-        raise InvalidRecord(f"{field} is {value!r:.40}, not the number of a market")
-    return str(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= largest:
+        raise InvalidRecord(f"{field} is {value!r:.40}, not {what}")
+    return value
 
 
 def _number(raw: Mapping[str, Any], field: str) -> float | None:
@@ -280,23 +275,24 @@ def _number(raw: Mapping[str, Any], field: str) -> float | None:
     return number
 
 
-def _positive(raw: Mapping[str, Any], field: str) -> float:
+def _not_negative(raw: Mapping[str, Any], field: str) -> float | None:
     number = _number(raw, field)
-    if number is None or number < 0:
-        raise InvalidRecord(f"{field} is missing or negative")
+    if number is not None and number < 0:
+        raise InvalidRecord(f"{field} is negative")
     return number
+
+
+def _given(value: Item | None, field: str) -> Item:
+    if value is None or value == "":
+        raise InvalidRecord(f"{field} is missing")
+    return value
 
 
 def _time(raw: Mapping[str, Any], field: str) -> int | None:
     """Unix seconds as milliseconds; None for 0 or nothing."""
-    value = raw.get(field)
-    if value in (None, 0, "", "0"):
+    if raw.get(field) in (None, 0, "", "0"):
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:20])
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LATEST_SECONDS:
-        raise InvalidRecord(f"{field} is {value!r:.40}, not a time in Unix seconds")
-    return value * 1000
+    return _whole(raw, field, LATEST_SECONDS, "a time in Unix seconds") * 1000
 
 
 def _dump(raw: Any) -> str:
