@@ -23,9 +23,7 @@ def books(clock: StillClock) -> Books:
 def pytest_configure(config: pytest.Config) -> None:
     """Register what the real tests are marked with."""
     config.addinivalue_line("markers", "alone: measures rates, so no other test may run meanwhile")
-    config.addinivalue_line(
-        "markers", "early: waits most of the time, beside whatever runs, so it begins first"
-    )
+    config.addinivalue_line("markers", "early: waits most of the time, beside whatever runs, so it begins first")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -120,9 +120,7 @@ def fill_key(
         timestamp,
     )
     digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (
-        int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS
-    ) | FILL_KEY_RULE
+    return (int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS) | FILL_KEY_RULE
 
 
 @dataclass(frozen=True, slots=True)

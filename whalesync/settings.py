@@ -85,9 +85,7 @@ def base_url(text: str) -> str:
     return url
 
 
-DB = Setting[Path | None](
-    "WHALESYNC_DB", "the SQLite file", file_path, None, shown_default="the user data folder"
-)
+DB = Setting[Path | None]("WHALESYNC_DB", "the SQLite file", file_path, None, shown_default="the user data folder")
 TIME_BUDGET = Setting[float | None](
     "WHALESYNC_TIME_BUDGET",
     "time after which a sync job starts no new work, stores what it has and ends",

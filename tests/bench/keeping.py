@@ -43,9 +43,7 @@ def disk(report: Report, large: Path, count: int) -> None:
     connection = bare(large)
     per = {
         name: size / count
-        for name, size in connection.execute(
-            "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"
-        )
+        for name, size in connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC")
         if name.startswith("whale_activity")
     }
     shortest = connection.execute(

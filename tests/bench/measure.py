@@ -54,9 +54,7 @@ class Report:
         got: float = 0,
     ) -> None:
         """One figure: what it is, its value, what it was measured from, and whether it keeps its bound."""
-        bound = (
-            "" if least is None and most is None else (f">= {least:g}" if most is None else f"<= {most:g}")
-        )
+        bound = "" if least is None and most is None else (f">= {least:g}" if most is None else f"<= {most:g}")
         kept = (least is None or got >= least) and (most is None or got <= most)
         verdict = f"  [{bound}: {'kept' if kept else 'MISSED'}]" if bound else ""
         if not kept:

@@ -64,9 +64,7 @@ def _ours(folder: Path, pages: int, numbers: Iterator[int]) -> float:
                     now=page[0].timestamp,
                     cutoff=0,
                 )
-                trades.store(
-                    database, tracked[whale_id], batch, known_markets, run_id=1, now=page[0].timestamp
-                )
+                trades.store(database, tracked[whale_id], batch, known_markets, run_id=1, now=page[0].timestamp)
         took = time.perf_counter() - begun
         stored = database.value("SELECT count(*) FROM whale_activity")
     assert stored == pages * LARGEST_PAGE, stored

@@ -25,9 +25,7 @@ PACED, LIMIT, LATENCY = 13, 15, 0.08
 
 def rate(report: Report, folder: Path, count: int) -> None:
     """Polling many wallets at a latency of 80 ms."""
-    report.title(
-        f"sync-whales at {LATENCY * 1000:.0f} ms latency, of {PACED} requests a second (limit {LIMIT})"
-    )
+    report.title(f"sync-whales at {LATENCY * 1000:.0f} ms latency, of {PACED} requests a second (limit {LIMIT})")
     wallets = 60 if count < 1_000_000 else 200
     books = build_world(3, whales=wallets, days=1, trades_per_day=3)
     with Sandbox(books.books, latency=LATENCY) as sandbox:
@@ -39,9 +37,7 @@ def rate(report: Report, folder: Path, count: int) -> None:
         per_second = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
         refused = sum(request.status == 429 for request in sandbox.requests)
         busiest = sandbox.busiest_second()
-    report.ratio(
-        f"{wallets} wallets, nothing new", per_second / PACED, f"{per_second:.1f} a second", least=0.95
-    )
+    report.ratio(f"{wallets} wallets, nothing new", per_second / PACED, f"{per_second:.1f} a second", least=0.95)
     report.line("the worst second", f"{busiest}", "requests", most=LIMIT, got=busiest)
     report.line("refused with 429", f"{refused}", "requests", most=0, got=refused)
 
@@ -63,9 +59,7 @@ def memory(report: Report, folder: Path, count: int) -> None:
         with open_database(db) as database:
             stored = database.value("SELECT count(*) FROM whale_activity")
         assert stored == trades, (stored, trades)
-    report.ratio(
-        "peak memory", peaks[1] / peaks[0], f"{peaks[1] / 1024:.0f} of {peaks[0] / 1024:.0f} MB", most=1.15
-    )
+    report.ratio("peak memory", peaks[1] / peaks[0], f"{peaks[1] / 1024:.0f} of {peaks[0] / 1024:.0f} MB", most=1.15)
 
 
 def watching(db: Path, addresses: list[str]) -> Path:

@@ -25,9 +25,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
     with open_database(path) as database:
         path.chmod(0o640)
         with database.write():
-            database.execute(
-                "INSERT INTO whales (id, address, created_at, updated_at) VALUES (1, '0x1', 0, 0)"
-            )
+            database.execute("INSERT INTO whales (id, address, created_at, updated_at) VALUES (1, '0x1', 0, 0)")
         yield database
 
 

@@ -76,9 +76,7 @@ def test_everything_past_the_retention_goes_in_one_run(history: History) -> None
     assert run.summary == "deleted 3,400 rows older than 2025-12-01 00:00 UTC"
 
 
-def test_what_goes_is_summed_up_by_whale_and_utc_day(
-    history: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_goes_is_summed_up_by_whale_and_utc_day(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over batches and over runs; superseded rows go without a trace."""
     monkeypatch.setattr(cleanup, "BATCH_ROWS", 2)
     midnight = NOW - 100 * DAY
@@ -174,9 +172,7 @@ def test_other_writers_find_the_lock_free_between_any_two_batches(history: Histo
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("reading", [False, True])
-def test_the_wal_is_emptied_when_it_is_large(
-    history: History, monkeypatch: pytest.MonkeyPatch, reading: bool
-) -> None:
+def test_the_wal_is_emptied_when_it_is_large(history: History, monkeypatch: pytest.MonkeyPatch, reading: bool) -> None:
     """Unless a reader keeps it from being emptied, which does not stop the work."""
     monkeypatch.setattr(cleanup, "WAL_BYTES", 100_000)
     add_trades(history, OLD, 2_000)
@@ -200,9 +196,7 @@ def test_a_clock_a_year_ahead_is_refused(history: History) -> None:
     history.trade(at=NOW - DAY)
     history.now += 365 * DAY
     history.log("whales", history.now)
-    with pytest.raises(
-        JobFailed, match=r"nothing was deleted.*newest: 2026-03-01 00:00 UTC.*Check the clock"
-    ):
+    with pytest.raises(JobFailed, match=r"nothing was deleted.*newest: 2026-03-01 00:00 UTC.*Check the clock"):
         history.cleanup()
     assert times(history) == [NOW - DAY]
     assert history.table("SELECT status FROM sync_logs ORDER BY id DESC LIMIT 1") == [("failed",)]

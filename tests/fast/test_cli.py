@@ -61,9 +61,7 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     books.add_market(make_market(7, marketTitle="[red]Will it rain?[/red]\x1b[31m", labels=["Weather"]))
     books.set_price(books.market(7)["yesTokenId"], "0.65")
     for age, side in ((7200, "Buy"), (3600, "Sell"), (60, "Merge")):
-        books.add_trade(
-            WHALE, make_trade(marketId=7, side=side, price="0.6", shares="10", createdAt=now - age)
-        )
+        books.add_trade(WHALE, make_trade(marketId=7, side=side, price="0.6", shares="10", createdAt=now - age))
     with Sandbox(books, key=KEY) as sandbox:
         monkeypatch.setenv("WHALESYNC_API_URL", sandbox.url)
         monkeypatch.setenv("OPINION_TRADE_API_KEY", KEY)
@@ -151,9 +149,7 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
 
     rows = json.loads(cli("activity", "--json").out)
     assert [row["action"] for row in rows] == ["MERGE", "SELL", "BUY"]
-    assert [row["timestamp"] // 1000 for row in rows] == [
-        trade["createdAt"] for trade in exchange.trades(WHALE)
-    ]
+    assert [row["timestamp"] // 1000 for row in rows] == [trade["createdAt"] for trade in exchange.trades(WHALE)]
     for option, value, actions in (
         ("--tier", "free", ["SELL", "BUY"]),
         ("--since", "90m", ["MERGE", "SELL"]),

@@ -79,9 +79,7 @@ def test_looking_writes_nothing(db: Database, path: Path) -> None:
         looking.execute("DELETE FROM facts")
 
 
-@pytest.mark.parametrize(
-    "content", [b"x", b"SQLite format 3\0", b"SQLite format 3\0" + bytes(84), b"text" * 100]
-)
+@pytest.mark.parametrize("content", [b"x", b"SQLite format 3\0", b"SQLite format 3\0" + bytes(84), b"text" * 100])
 def test_a_file_that_is_not_ours_is_named(content: bytes, tmp_path: Path) -> None:
     """Neither working nor looking touches it."""
     path = tmp_path / "file"
@@ -129,9 +127,7 @@ def test_queries_of_a_read_transaction_see_one_state(db: Database, path: Path) -
     assert db.fact("number", 0) == 1
 
 
-def test_a_lock_that_is_kept_is_waited_for_once(
-    db: Database, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_kept_is_waited_for_once(db: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a failed run still wants to write gives up sooner."""
     waits: list[float] = []
     monkeypatch.setattr(module, "BUSY_AGAIN_SECONDS", 0.0)

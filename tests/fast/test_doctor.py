@@ -58,9 +58,7 @@ class Host:
         return self.clock
 
     def all_findings(self) -> list[Finding]:
-        findings = examine(
-            self.settings, now=NOW, probe=self.probe, crontab_text=lambda: self.crontab, program=PROGRAM
-        )
+        findings = examine(self.settings, now=NOW, probe=self.probe, crontab_text=lambda: self.crontab, program=PROGRAM)
         text = "".join(finding.text for finding in findings)
         assert KEY not in text and text.isprintable()
         return findings
@@ -214,9 +212,7 @@ def test_files_that_this_user_cannot_write_are_named(host: Host, monkeypatch: py
     assert host.faults()["permissions"] == f"this user cannot write {rate}, {lock}: chown what is not yours"
 
 
-def test_a_wal_that_only_grows_and_a_full_disk_are_faults(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wal_that_only_grows_and_a_full_disk_are_faults(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that lets no checkpoint succeed, and a disk that is almost full, are reported in time."""
     monkeypatch.setattr(doctor, "MAX_WAL_BYTES", 10)
     monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 2**80)

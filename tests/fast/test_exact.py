@@ -74,9 +74,7 @@ def mutated(name: str) -> Callable[..., OpinionTrades]:
     """The class of a copy of the three modules, as one, with one mutation."""
     old, new, _ = MUTATIONS[name]
     source = "\n".join(inspect.getsource(module) for module in (pages, changes, exact))
-    source = re.sub(
-        r"from (__future__|whalesync\.exchanges\.opinion_trade)\S* import (\([^)]*\)|.*)", "", source
-    )
+    source = re.sub(r"from (__future__|whalesync\.exchanges\.opinion_trade)\S* import (\([^)]*\)|.*)", "", source)
     assert source.count(old) == 1, "the mutation fits no longer"
     copy = ModuleType(exact.__name__)  # dataclasses look their module up by name
     code = compile("from __future__ import annotations\n" + source.replace(old, new), "mutated", "exec")

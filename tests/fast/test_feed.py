@@ -61,9 +61,7 @@ def test_the_newest_come_first_and_the_limit_cuts_the_oldest(db: Database) -> No
     for whale_id in (None, moby):
         for market_ids in (None, [rain]):
             for limit in (None, 2):
-                found = feed.activity(
-                    db, "pro-plus", NOW, whale_id=whale_id, market_ids=market_ids, limit=limit
-                )
+                found = feed.activity(db, "pro-plus", NOW, whale_id=whale_id, market_ids=market_ids, limit=limit)
                 assert ids(found) == expected[:limit]
 
 

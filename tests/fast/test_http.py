@@ -154,9 +154,7 @@ def test_a_broken_connection_is_retried(error: type[Exception], make: Make) -> N
     ("header", "held"),
     [("3", 3), ("1e9", 60), ("inf", 60), ("Thu, 01 Jan 1970 00:00:05 GMT", 5), ("Fri, 31 Dec 9999 23:59:59 GMT", 60)],
 )  # fmt: skip
-def test_all_who_share_the_rate_wait_for_retry_after(
-    header: str, held: float, make: Make, tmp_path: Path
-) -> None:
+def test_all_who_share_the_rate_wait_for_retry_after(header: str, held: float, make: Make, tmp_path: Path) -> None:
     """At most a minute; where that is longer than the time budget, the request has failed at once."""
     limited = body(b"", 429, {"Retry-After": header, "Date": "Thu, 01 Jan 1970 00:00:00 GMT"})
     begun = time.monotonic()
@@ -323,9 +321,7 @@ def test_connections_are_kept_and_used_again(make: Make) -> None:
         client.close()
 
 
-def test_requests_go_through_the_proxy_of_the_environment(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_go_through_the_proxy_of_the_environment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTPS_PROXY is taken without a scheme too, as curl takes it."""
     with one_connection(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as (address, heard):
         monkeypatch.setenv("HTTPS_PROXY", f"user:secret@{address}")

@@ -134,9 +134,7 @@ def test_every_market_of_every_status_is_stored(host: Host) -> None:
     """45 binary markets of all six statuses, and a topic of a market's number with two children, over three pages."""
     for number in range(1, 46):
         host.books.add_market(make_market(number, status=number % 6 + 1))
-    host.books.add_market(
-        make_categorical(45, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"])
-    )
+    host.books.add_market(make_categorical(45, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"]))
     assert host.sync().items == 48
     assert host.asked_for("/market", "page") == [1, 2, 3]
     status = host.stored("status")
@@ -158,9 +156,7 @@ def listing(numbers: range) -> Books:
 
 @pytest.mark.parametrize("after", [range(1, 62), range(1, 60)], ids=["made", "deleted"])
 @pytest.mark.parametrize("request_number", [1, 2, 3, 4])
-def test_a_list_that_changes_while_it_is_read_is_read_whole(
-    after: range, request_number: int, host: Host
-) -> None:
+def test_a_list_that_changes_while_it_is_read_is_read_whole(after: range, request_number: int, host: Host) -> None:
     """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
     listed = range(1, 61)
     host.books = listing(listed)

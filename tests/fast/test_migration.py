@@ -136,9 +136,7 @@ def test_an_upgraded_file_has_the_schema_of_a_new_one(db: Database, tmp_path: Pa
         objects = opened.rows("SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE '%sqlite%'")
         asked = ("table_xinfo", "index_xinfo", "foreign_key_list")
         return {
-            tuple(row): [
-                [tuple(found) for found in opened.rows(f"PRAGMA {each}({row['name']})")] for each in asked
-            ]
+            tuple(row): [[tuple(found) for found in opened.rows(f"PRAGMA {each}({row['name']})")] for each in asked]
             for row in objects
         }
 

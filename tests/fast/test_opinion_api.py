@@ -70,9 +70,7 @@ def test_a_check_is_one_request_that_needs_the_key(api: Api, sandbox: Sandbox) -
     assert now is not None and abs(now - time.time() * 1000) < 5_000
     assert len(sandbox.requests) == 1 and sandbox.requests[0].path.startswith("/trade/user/0x0000")
     sandbox.key = "another"
-    with pytest.raises(
-        AuthenticationError, match=r"rejected the API key \(.*11002.*\)\. Check OPINION_TRADE_API_KEY"
-    ):
+    with pytest.raises(AuthenticationError, match=r"rejected the API key \(.*11002.*\)\. Check OPINION_TRADE_API_KEY"):
         api.check()
 
 

@@ -90,9 +90,7 @@ def test_a_topic_and_its_children() -> None:
     assert (child.parent_external_id, child.category, child.end_date) == ("1018", "Crypto", 1_770_000_000_000)
     assert (child.volume_24h, child.volume_7d) == (None, None)
     assert (own.category, own.end_date) == ("Own", 1_765_000_000_000)
-    assert {each.url for each in (topic, child, own)} == {
-        "https://app.opinion.trade/detail?topicId=1018&type=multi"
-    }
+    assert {each.url for each in (topic, child, own)} == {"https://app.opinion.trade/detail?topicId=1018&type=multi"}
 
 
 def test_topic_and_child_are_read_or_rejected_each_by_itself() -> None:

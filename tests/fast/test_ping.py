@@ -63,9 +63,7 @@ def test_a_response_that_drips_meets_the_deadline(monitor: Monitor) -> None:
     assert steps == ["ping cleanup: failed (no response within 0.3 s)"]
 
 
-@pytest.mark.parametrize(
-    "location", ["", f"{SECRET}/cleanup?rid=r", f"ftp://127.0.0.1{SECRET}", "http://[::1"]
-)
+@pytest.mark.parametrize("location", ["", f"{SECRET}/cleanup?rid=r", f"ftp://127.0.0.1{SECRET}", "http://[::1"])
 def test_a_monitor_that_repeats_the_address_does_not_reveal_it(monitor: Monitor, location: str) -> None:
     """Neither by the reason of an error nor by a redirect."""
     monitor.status = 302 if location else 500

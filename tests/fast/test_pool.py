@@ -109,9 +109,7 @@ def test_an_exchange_error_that_leaves_a_task_ends_only_its_lane() -> None:
         finally:
             failed.set()
 
-    broken, served = run(
-        tasks(), [one_call(lambda: failed.wait(PATIENCE) and "served", results)], in_flight=3
-    )
+    broken, served = run(tasks(), [one_call(lambda: failed.wait(PATIENCE) and "served", results)], in_flight=3)
     assert str(broken.error) == "no"
     assert len(begun) <= 3
     assert (served.error, results) == (None, ["served"])

@@ -62,9 +62,7 @@ def test_each_query_goes_by_its_index(db: Database, name: str) -> None:
     steps = plan(db, ask)
     assert [index for index in indexes if f"INDEX {index}" not in " ".join(steps)] == []
     walks = [step for step in steps if step.startswith(("SCAN whale_activity", "SCAN a"))]
-    assert [
-        step for step in walks if not any(name in step for name in ("COVERING", BY_TIME, SUPERSEDED))
-    ] == []
+    assert [step for step in walks if not any(name in step for name in ("COVERING", BY_TIME, SUPERSEDED))] == []
 
 
 def test_every_index_has_its_query(db: Database) -> None:

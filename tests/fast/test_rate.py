@@ -153,8 +153,7 @@ for _ in range(40):
 def test_three_processes_share_one_rate(file: Path) -> None:
     """Together they are not faster than one, and none is left behind."""
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, file], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", WORKER, file], stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
     outputs = [[float(line) for line in worker.communicate(timeout=30)[0].split()] for worker in workers]
     sent = sorted(moment for output in outputs for moment in output)

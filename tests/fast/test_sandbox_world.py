@@ -28,9 +28,7 @@ def every_trade(world: World) -> list[Record]:
 
 def tradable(world: World) -> list[tuple[Record, Record]]:
     """Each market that can be traded, with its topic, or itself if it has none."""
-    return [
-        (each, market) for market in world.books.markets() for each in market["childMarkets"] or (market,)
-    ]
+    return [(each, market) for market in world.books.markets() for each in market["childMarkets"] or (market,)]
 
 
 def test_the_world_follows_from_its_seed(world: World, clock: StillClock) -> None:
@@ -96,9 +94,7 @@ def test_trades_agree_with_markets_and_prices(world: World, clock: StillClock) -
         if trade["side"] in ("Buy", "Sell"):
             assert Decimal(trade["amount"]) == Decimal(trade["price"]) * Decimal(trade["shares"])
             clock.now = trade["createdAt"]
-            last = world.books.latest_price(
-                market["yesTokenId" if trade["outcomeSide"] == 1 else "noTokenId"]
-            )
+            last = world.books.latest_price(market["yesTokenId" if trade["outcomeSide"] == 1 else "noTokenId"])
             assert last is not None and last["price"] == trade["price"]
 
 

@@ -127,9 +127,7 @@ def test_the_second_exchange_being_down_does_not_touch_the_first(job: Job, world
 def test_a_missing_key_of_the_first_exchange_does_not_touch_the_second(job: Job, world: World) -> None:
     """The second's part is stored; the exit code says that a setting is wrong."""
     del world.values["OPINION_TRADE_API_KEY"]
-    with pytest.raises(
-        SettingsError, match=r"OPINION_TRADE_API_KEY is not set\. Put .* into /.*env or"
-    ) as caught:
+    with pytest.raises(SettingsError, match=r"OPINION_TRADE_API_KEY is not set\. Put .* into /.*env or") as caught:
         world.run(job)
     assert caught.value.exit_code == 2
     assert world.market_platforms() == {"second"}

@@ -13,9 +13,7 @@ from whalesync.settings import PING_URL, RETENTION_DAYS, TIME_BUDGET, Settings, 
 
 def load(folder: Path, **environ: str) -> Settings:
     (folder / "empty").touch()
-    return Settings.load(
-        {"WHALESYNC_DB": str(folder / "db"), "WHALESYNC_ENV_FILE": str(folder / "empty"), **environ}
-    )
+    return Settings.load({"WHALESYNC_DB": str(folder / "db"), "WHALESYNC_ENV_FILE": str(folder / "empty"), **environ})
 
 
 def load_checked(folder: Path, **environ: str) -> Settings:

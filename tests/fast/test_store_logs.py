@@ -66,9 +66,7 @@ def test_runs_are_read_back_to_the_last_success(db: Database) -> None:
         (["failed", "failed"], Streak(NOW, 2)),
     ],
 )
-def test_a_streak_is_the_failed_runs_since_the_last_good_one(
-    db: Database, statuses: list[str], streak: Streak
-) -> None:
+def test_a_streak_is_the_failed_runs_since_the_last_good_one(db: Database, statuses: list[str], streak: Streak) -> None:
     """Since when, and how many; other jobs do not matter."""
     runs(db, "failed", "failed", "failed", kind="markets")
     runs(db, *statuses)

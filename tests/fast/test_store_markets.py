@@ -176,10 +176,7 @@ def test_an_id_stands_for_a_market_before_a_topic(db: Database) -> None:
     market(db, "1", kind=TOPIC)
     market(db, "9", kind=TOPIC)
     one, other = market(db, "1"), market(db, "1", platform="elsewhere")
-    children = [
-        market(db, name, parent_external_id=parent)
-        for name, parent in (("11", "9"), ("12", "9"), ("13", "1"))
-    ]
+    children = [market(db, name, parent_external_id=parent) for name, parent in (("11", "9"), ("12", "9"), ("13", "1"))]
     assert set(markets.market_ids(db, "1")) == {one, other}
     assert markets.market_ids(db, "1", HERE) == [one]
     assert markets.market_ids(db, "9") == children[:2]

@@ -161,9 +161,7 @@ def test_totals_count_what_is_stored_and_what_is_missing(db: Database) -> None:
     market(db, "9", kind="topic")
     read, _, gone = (whale(db, address, tracked=address != THIRD) for address in (MOBY, OTHER, THIRD))
     (wallet,) = (each for each in whales.tracked(db) if each.id == read)
-    page = [
-        Trade(f"0x{n}", "1", "Rain?", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW - n) for n in range(20)
-    ]
+    page = [Trade(f"0x{n}", "1", "Rain?", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW - n) for n in range(20)]
     stored = trades.Stored(db, read)
     batch = source.take(None, [PageRequest(20, 1)], [TradePage(50, page)], stored, now=NOW, cutoff=0)
     log = insert(db, "sync_logs", type="whales", status="running", started_at=NOW)
@@ -184,9 +182,7 @@ def test_a_batch_is_stored_with_its_state_or_not_at_all(db: Database) -> None:
     (wallet,) = whales.tracked(db)
     fill = Trade("0x1", "1", "Rain?", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW)
     with db.write():
-        trades.store(
-            db, wallet, Batch("first", Pace.DONE, [NewFill(fill, 1)]), {"1": rain}, run_id=0, now=NOW
-        )
+        trades.store(db, wallet, Batch("first", Pace.DONE, [NewFill(fill, 1)]), {"1": rain}, run_id=0, now=NOW)
     again = Batch("second", Pace.DONE, [NewFill(fill, 2), NewFill(fill, 1)])
     with pytest.raises(Exception, match="UNIQUE"), db.write():
         trades.store(db, wallet, again, {"1": rain}, run_id=0, now=NOW)

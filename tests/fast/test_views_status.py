@@ -29,9 +29,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-def run(
-    db: Database, kind: str, state: str, started_at: int, took: int | None = SECOND, **fields: Any
-) -> int:
+def run(db: Database, kind: str, state: str, started_at: int, took: int | None = SECOND, **fields: Any) -> int:
     values = {"item_count": 3, "error": None, "error_count": 0} | fields
     return db.insert(
         "INSERT INTO sync_logs (type, status, started_at, ended_at, item_count, error, error_count)"
@@ -75,9 +73,7 @@ def samples(text: str) -> dict[str, float]:
     found = {}
     for line in text.splitlines():
         if not line.startswith("#"):
-            match = re.fullmatch(
-                r'(whalesync_[a-z0-9_]+(?:\{[a-z]+="(?:[^"\\\n]|\\\\|\\")*"\})?) (\S+)', line
-            )
+            match = re.fullmatch(r'(whalesync_[a-z0-9_]+(?:\{[a-z]+="(?:[^"\\\n]|\\\\|\\")*"\})?) (\S+)', line)
             assert match, line
             found[match[1]] = float(match[2])
     return found

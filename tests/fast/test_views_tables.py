@@ -194,9 +194,7 @@ def test_text_from_outside_is_only_shown(render: Callable[..., None], what: Any)
         (tables.render_whales, {}, "whalesync whales add ADDRESS"),
     ],
 )
-def test_an_empty_table_says_what_to_do(
-    render: Callable[..., None], options: dict[str, Any], advice: str
-) -> None:
+def test_an_empty_table_says_what_to_do(render: Callable[..., None], options: dict[str, Any], advice: str) -> None:
     """The advice fits the reason."""
     (line,) = shown(120, render, [], now=NOW, **options)
     assert advice in line

@@ -112,9 +112,7 @@ def test_cron_runs_the_printed_crontab(tmp_path: Path) -> None:
     if reason := why_not():
         pytest.skip(reason)
     clock = Clock()
-    books, whales = build_world(
-        7, clock=clock, binary=20, categorical=2, whales=2, days=2, trades_per_day=200
-    )
+    books, whales = build_world(7, clock=clock, binary=20, categorical=2, whales=2, days=2, trades_per_day=200)
     if time.time() % 60 > 50:
         time.sleep(60 - time.time() % 60)  # so that the daemon is up before the next minute begins
     first = int(time.time() // 60 + 1) * 60

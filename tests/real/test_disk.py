@@ -107,9 +107,7 @@ def test_errors_of_the_disk(error: str, call: str, when: str, host: Host, books:
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "both"])
-@pytest.mark.parametrize(
-    ("job", "run_before"), [("sync-whales", True), ("sync-whales", False), ("cleanup", True)]
-)
+@pytest.mark.parametrize(("job", "run_before"), [("sync-whales", True), ("sync-whales", False), ("cleanup", True)])
 def test_read_only(what: str, job: str, run_before: bool, host: Host, unprivileged: list[str]) -> None:
     """One line that names the file; nothing is changed; with the permissions back, the job runs."""
     if run_before:

@@ -43,9 +43,7 @@ def test_clock_jumps(seconds: int, host: Host, books: Books) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-YEAR, YEAR])
-def test_clock_jumps_and_the_exchange_says_no_time(
-    seconds: int, host: Host, exchange: Sandbox, books: Books
-) -> None:
+def test_clock_jumps_and_the_exchange_says_no_time(seconds: int, host: Host, exchange: Sandbox, books: Books) -> None:
     """Even if nothing tells that the clock is wrong, a right clock makes everything right again."""
     exchange.fault = undated
     host.succeed("sync-whales")

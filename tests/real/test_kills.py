@@ -76,13 +76,9 @@ def test_killed_in_a_sync(call: str, host: Host, books: Books, strace: str, tmp_
 
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate", "unlink"])
-def test_killed_while_creating_the_file(
-    call: str, host: Host, books: Books, strace: str, tmp_path: Path
-) -> None:
+def test_killed_while_creating_the_file(call: str, host: Host, books: Books, strace: str, tmp_path: Path) -> None:
     """A first run killed at the Nth call, for N all over the creation of the file: the next run creates it."""
-    kill_at_each(
-        strace, host, call, None, tmp_path / "trace", lambda: check_after_kill(host, books, watch=True)
-    )
+    kill_at_each(strace, host, call, None, tmp_path / "trace", lambda: check_after_kill(host, books, watch=True))
 
 
 def start_and_wait(host: Host, exchange: Sandbox, rng: random.Random, number: int) -> Running:
@@ -112,9 +108,7 @@ def runs(host: Host, exchange: Sandbox) -> Iterator[Running]:
     return start_each()
 
 
-def test_killed_at_random_moments(
-    host: Host, books: Books, exchange: Sandbox, runs: Iterator[Running]
-) -> None:
+def test_killed_at_random_moments(host: Host, books: Books, exchange: Sandbox, runs: Iterator[Running]) -> None:
     """kill -9 at any moment of a run: whole, and exact after the next."""
     killed = 0
     for running in runs:

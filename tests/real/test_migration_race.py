@@ -28,9 +28,9 @@ def test_eight_processes_open_an_old_file(host: Host) -> None:
         make_schema_1(host.db)
         before = Counter(host.rows("SELECT id, whale_id, tx_hash, timestamp FROM whale_activity"))
         running = [host.start(*opener.split()) for opener in OPENERS]
-        assert [
-            (opener, each.wait().code, each.wait().err) for opener, each in zip(OPENERS, running, strict=True)
-        ] == [(opener, 0, "") for opener in OPENERS]
+        assert [(opener, each.wait().code, each.wait().err) for opener, each in zip(OPENERS, running, strict=True)] == [
+            (opener, 0, "") for opener in OPENERS
+        ]
         host.check_whole()
         assert migrations(host.db) == [("first",), ("second",)]
         assert host.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]

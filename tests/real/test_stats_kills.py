@@ -61,9 +61,7 @@ def totals(db: Path) -> dict[int, tuple[float, int]]:
     """Volume and number of the stored trades that count, by whale, by plain arithmetic."""
     sums: dict[int, tuple[Decimal, int]] = {}
     with sqlite3.connect(db) as plain:
-        for whale, amount in plain.execute(
-            "SELECT whale_id, amount FROM whale_activity WHERE superseded_at IS NULL"
-        ):
+        for whale, amount in plain.execute("SELECT whale_id, amount FROM whale_activity WHERE superseded_at IS NULL"):
             volume, count = sums.get(whale, (Decimal(0), 0))
             sums[whale] = (volume + Decimal(amount), count + 1)
     plain.close()

@@ -131,9 +131,7 @@ def check_nothing_of_it_is_stored(case: Played) -> None:
         assert case.stored[1] == case.listed[1] or case.took > BUDGET - 1
 
 
-@pytest.mark.parametrize(
-    "answers", [RETRY_AFTER, STATUSES, STREAMS, BODIES], ids=["429", "status", "stream", "body"]
-)
+@pytest.mark.parametrize("answers", [RETRY_AFTER, STATUSES, STREAMS, BODIES], ids=["429", "status", "stream", "body"])
 def test_one_wallet_fails(answers: dict[str, Answer], play_all: Callable[..., None]) -> None:
     """The other wallet is read; the log says what failed; nothing of a bad response is stored."""
     play_all(answers, 1, check_nothing_of_it_is_stored)

@@ -111,9 +111,7 @@ print(usage["VmHWM"].split()[0])
 class Month:
     """The host, its crontab and its user; what they did is kept for the figures."""
 
-    def __init__(
-        self, folder: Path, sandbox: Sandbox, world: World, moment: Moment, weather: Weather
-    ) -> None:
+    def __init__(self, folder: Path, sandbox: Sandbox, world: World, moment: Moment, weather: Weather) -> None:
         self.folder = folder
         self.sandbox = sandbox
         self.world = world
@@ -299,12 +297,9 @@ class Month:
     def mark(self, minute: int) -> None:
         """Take the sizes of things, at a check."""
         (trades,), (rows,) = (
-            query(self.settings.db, f"SELECT count(*) FROM {table}")[0]
-            for table in ("whale_activity", "sync_logs")
+            query(self.settings.db, f"SELECT count(*) FROM {table}")[0] for table in ("whale_activity", "sync_logs")
         )
-        pages, size = (
-            query(self.settings.db, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size")
-        )
+        pages, size = (query(self.settings.db, f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
         recent = sorted(self.took["sync-whales"][-1440:])
         now = {
             "day": minute / 1440 / SCALE,
@@ -326,9 +321,7 @@ class Month:
     def report(self) -> None:
         """Print the figures."""
         print()
-        for (job, ended), count in sorted(
-            Counter((job, ended or "killed") for job, ended in self.runs).items()
-        ):
+        for (job, ended), count in sorted(Counter((job, ended or "killed") for job, ended in self.runs).items()):
             print(f"{job:<8} {ended:<10} {count:>7,}")
         for job, times in self.took.items():
             times.sort()
@@ -341,9 +334,7 @@ class Month:
         for kind, count in self.weather.faults.most_common():
             print(f"{kind:<18} {count:>7,}")
         ever = len(self.reckoning.ever)
-        print(
-            f"{self.weather.requests:,} requests; {self.weather.arrived_while_read} trades surfaced while read"
-        )
+        print(f"{self.weather.requests:,} requests; {self.weather.arrived_while_read} trades surfaced while read")
         lost, double = self.reckoning.whole_month(self.added, self.moment.host())
         print(f"{ever:,} trades ever stored; lost {lost}, double {double}")
 

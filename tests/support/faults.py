@@ -83,8 +83,7 @@ def bad_records(spoil: Callable[[dict[str, Any], int], object]) -> Answer:
     def change(result: dict[str, Any], request: Request) -> None:
         first = (int(request.query["page"]) - 1) * int(request.query["limit"])
         result["list"] = [
-            record if place % 20 else spoil(record, place)
-            for place, record in enumerate(result["list"], start=first)
+            record if place % 20 else spoil(record, place) for place, record in enumerate(result["list"], start=first)
         ]
 
     return changed(change)
@@ -192,9 +191,7 @@ BODIES: dict[str, Answer] = {
     "total below 0": result('{"total": -1, "list": []}'),
     "total of 10^18": result('{"total": 1000000000000000000, "list": []}'),
     "error number is a list": send(200, b'{"errno": [[[]]], "errmsg": "", "result": null}'),
-    "error number is an object": send(
-        200, b'{"errno": {}, "errmsg": "", "result": {"total": 0, "list": []}}'
-    ),
+    "error number is an object": send(200, b'{"errno": {}, "errmsg": "", "result": {"total": 0, "list": []}}'),
 }
 
 LISTS: dict[str, Answer] = {

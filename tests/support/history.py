@@ -35,9 +35,7 @@ class History:
     """Two whales and one market in a file, and a host's clock that can be set."""
 
     def __init__(self, folder: Path, *, retention_days: int = 90) -> None:
-        self.settings = Settings(
-            folder / "whalesync.db", values={"WHALESYNC_RETENTION_DAYS": str(retention_days)}
-        )
+        self.settings = Settings(folder / "whalesync.db", values={"WHALESYNC_RETENTION_DAYS": str(retention_days)})
         self.now = NOW
         self.db = open_database(self.settings.db)
         self.rows: dict[int, Row] = {}
@@ -136,9 +134,7 @@ class History:
         rows = [row for row in self.rows.values() if row.whale == whale and not row.superseded]
         counted = [row for row in rows if row.action in ("BUY", "SELL")]
         stored = [row for row in counted if not row.pruned]
-        windows = [
-            _sum(row.amount for row in stored if row.at >= self.now - days * DAY) for days in (1, 7, 30)
-        ]
+        windows = [_sum(row.amount for row in stored if row.at >= self.now - days * DAY) for days in (1, 7, 30)]
         return (
             _sum(row.amount for row in counted),
             len(counted),

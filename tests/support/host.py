@@ -60,9 +60,7 @@ def fill_books(wallets: int, trades: int, *, markets: int = 3) -> Books:
             )
             books.add_trade(wallet(number), trade)
             if index % 10 == 9:
-                books.add_trade(
-                    wallet(number), trade
-                )  # two fills of one transaction that agree in every field
+                books.add_trade(wallet(number), trade)  # two fills of one transaction that agree in every field
     return books
 
 
@@ -224,9 +222,7 @@ class Host:
 
     def last_run(self) -> tuple[Any, ...]:
         """Status, item count, error and error count of the newest row in the sync log."""
-        return self.rows(
-            "SELECT status, item_count, error, error_count FROM sync_logs ORDER BY id DESC LIMIT 1"
-        )[0]
+        return self.rows("SELECT status, item_count, error, error_count FROM sync_logs ORDER BY id DESC LIMIT 1")[0]
 
     def stored(self, number: int) -> Counter[Fill]:
         """A wallet's stored trades."""

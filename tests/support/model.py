@@ -78,9 +78,7 @@ class ExactSync(RuleBasedStateMachine):
         """Some trades: new ones, twins, bursts within one second, late ones, unreadable ones."""
         exchange, rows = self.exchange, self.exchange.lists[wallet]
         kind = dice.choice(["one", "one", "few", "burst", "spread", "twin", "twin", "late", "late", "bad"])
-        count = {"few": dice.randint(2, 5), "burst": dice.randint(2, 50), "spread": dice.randint(15, 70)}.get(
-            kind, 1
-        )
+        count = {"few": dice.randint(2, 5), "burst": dice.randint(2, 50), "spread": dice.randint(15, 70)}.get(kind, 1)
         for _ in range(count):
             at = exchange.now
             if kind == "spread":
@@ -98,9 +96,7 @@ class ExactSync(RuleBasedStateMachine):
                 "txHash": dice.choice(["", "", "0xaa", "0xbb"]),
             }
             if same:
-                fields = {name: same[name] for name in fields} | {
-                    "profit": dice.choice([same["profit"], "0.2"])
-                }
+                fields = {name: same[name] for name in fields} | {"profit": dice.choice([same["profit"], "0.2"])}
                 at = same["createdAt"]
             row = exchange.add(wallet, at, dice.randint(0, 3), **fields)
             self.ever[wallet][as_fill(row.record)] += 1

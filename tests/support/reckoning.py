@@ -55,9 +55,7 @@ def windows(fills: Iterable[Fill], now: int) -> dict[str, float]:
     counted = [fill for fill in fills if fill.action in ("BUY", "SELL")]
     days = {"volume_24h": 1, "volume_7d": 7, "volume_30d": 30}
     return {
-        name: float(
-            sum(Decimal(repr(fill.amount)) for fill in counted if fill.timestamp >= now - count * DAY_MS)
-        )
+        name: float(sum(Decimal(repr(fill.amount)) for fill in counted if fill.timestamp >= now - count * DAY_MS))
         for name, count in days.items()
     }
 

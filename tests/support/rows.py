@@ -22,9 +22,7 @@ SCHEMA_1 = Path(__file__).parent.parent / "data" / "schema_1.sql"
 def insert(db: Database, table: str, **values: Any) -> int:
     """Insert a row; returns its id."""
     names = ", ".join(values)
-    return db.insert(
-        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
-    )
+    return db.insert(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(values))})", tuple(values.values()))
 
 
 def whale(db: Database, address: str = MOBY, **fields: Any) -> int:
@@ -42,12 +40,8 @@ def trade(db: Database, whale_id: int, market_id: int, at: int, action: str = "B
     """A trade that is like no other."""
     number = (db.value("SELECT max(id) FROM whale_activity") or 0) + 1
     values = {"tx_hash": f"0x{number}", "amount": 10.0, "fill_key": -number, "action": action} | fields
-    visible = {
-        f"visible_to_{tier.replace('-', '_')}_at": at + delay for tier, delay in TIER_DELAYS_MS.items()
-    }
-    return insert(
-        db, "whale_activity", whale_id=whale_id, market_id=market_id, timestamp=at, **values, **visible
-    )
+    visible = {f"visible_to_{tier.replace('-', '_')}_at": at + delay for tier, delay in TIER_DELAYS_MS.items()}
+    return insert(db, "whale_activity", whale_id=whale_id, market_id=market_id, timestamp=at, **values, **visible)
 
 
 def make_schema_1(path: Path) -> None:

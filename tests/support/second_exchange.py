@@ -37,9 +37,7 @@ class Server(httpx.BaseTransport):
     def add_fill(self, wallet: str, at: int) -> None:
         """Add a fill of the second ``at``; the list stays sorted, and a late one takes its place."""
         fills = self.fills.setdefault(wallet, [])
-        fills.append(
-            {"hash": f"{wallet}-{at}", "condition": "0xc0", "question": "Rain?", "usd": 5.0, "at": at}
-        )
+        fills.append({"hash": f"{wallet}-{at}", "condition": "0xc0", "question": "Rain?", "usd": 5.0, "at": at})
         fills.sort(key=lambda fill: -int(fill["at"]))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -155,9 +155,7 @@ class File:
         """How often each fill counts."""
         return Counter(row.key for row in self.rows if isinstance(row.key, int) and not row.superseded)
 
-    def _add(
-        self, key: int | bytes, time: int, copy: int = 1, copies: int = 1, fee: float | None = None
-    ) -> None:
+    def _add(self, key: int | bytes, time: int, copy: int = 1, copies: int = 1, fee: float | None = None) -> None:
         self._serial += 1
         self.rows.append(StoredEntry(self._serial, key, time, copy=copy, copies=copies, fee=fee))
 
@@ -291,9 +289,7 @@ class World:
         """A record becomes readable, or unreadable."""
         item = self.listed[at]
         broken = (
-            None
-            if item.rejected
-            else unreadable(item.time if at % 2 else None, f"{item.trade.tx_hash}{item.time}")
+            None if item.rejected else unreadable(item.time if at % 2 else None, f"{item.trade.tx_hash}{item.time}")
         )
         self.listed[at] = replace(item, rejected=broken)
 

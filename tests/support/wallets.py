@@ -48,9 +48,7 @@ class Waiting:
 class HandPool(Pool):
     """Makes the calls in the calling thread, in any order among those in flight."""
 
-    def __init__(
-        self, clock: Callable[[], float], order: random.Random | None = None, in_flight: int = 16
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], order: random.Random | None = None, in_flight: int = 16) -> None:
         super().__init__(clock)
         self.now = clock
         self.order = order
@@ -128,9 +126,7 @@ class Office:
         values = {"WHALESYNC_TIME_BUDGET": str(budget), "WHALESYNC_RETENTION_DAYS": str(self.retention_days)}
         return Settings(self.db, values=values)
 
-    def sync(
-        self, budget: int = UNLIMITED, *, order: random.Random | None = None, in_flight: int = 16
-    ) -> Run:
+    def sync(self, budget: int = UNLIMITED, *, order: random.Random | None = None, in_flight: int = 16) -> Run:
         """One run of sync-whales, with at most ``budget`` requests."""
         asked = len(self.exchange.asked)
         connection = Api(self.exchange)  # type: ignore[arg-type]  # a client, as far as it is used here

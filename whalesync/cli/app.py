@@ -94,9 +94,7 @@ class LazyGroup(Group):
         known = cmd_name in self.list_commands(ctx)
         for module, names in MODULES.items():
             if cmd_name in names or not known:
-                self.commands.update(
-                    typer.main.get_group(import_module(f"whalesync.cli.{module}").app).commands
-                )
+                self.commands.update(typer.main.get_group(import_module(f"whalesync.cli.{module}").app).commands)
         return self.commands.get(cmd_name)
 
 

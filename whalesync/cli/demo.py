@@ -44,9 +44,7 @@ def demo(
     path = (keep or Path(tempfile.mkdtemp(prefix="whalesync-demo-")) / "whalesync.db").absolute()
     world = build_world(SEED, binary=6, categorical=1, whales=len(NAMES), days=2, trades_per_day=20)
     with Sandbox(world.books) as exchange:
-        settings = Settings(
-            path, values={"OPINION_TRADE_API_KEY": exchange.key, "WHALESYNC_API_URL": exchange.url}
-        )
+        settings = Settings(path, values={"OPINION_TRADE_API_KEY": exchange.key, "WHALESYNC_API_URL": exchange.url})
         print_error(f"A simulated exchange with {len(world.whales)} whales answers at {exchange.url}.")
         with open_database(path) as db:
             whales.add(db, map(WatchEntry, world.whales, NAMES), now_ms())

@@ -30,9 +30,7 @@ class WhaleName(click.types.StringParamType):
 
     name = "whale"
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the labels and addresses that begin with what was typed, in any case."""
         db = getattr(ctx.find_object(object), "db", None)
         try:
@@ -57,9 +55,7 @@ def _for_shell(word: str) -> str:
 Whale = Annotated[str, typer.Argument(metavar="WHALE", help="An address or a label.", click_type=WhaleName())]
 Exchange = Annotated[
     str | None,
-    typer.Option(
-        metavar="E", help=f"One of {', '.join(EXCHANGES)}.", click_type=click.Choice(list(EXCHANGES))
-    ),
+    typer.Option(metavar="E", help=f"One of {', '.join(EXCHANGES)}.", click_type=click.Choice(list(EXCHANGES))),
 ]
 Limit = Annotated[int, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
 
@@ -113,9 +109,7 @@ def find_whale(db: Database, text: str, exchange: str | None = None) -> Any:
     if not hits:
         from difflib import get_close_matches
 
-        near = get_close_matches(
-            text, [word for row in rows for word in (row["label"], row["address"]) if word]
-        )
+        near = get_close_matches(text, [word for row in rows for word in (row["label"], row["address"]) if word])
         advice = f"; did you mean {near[0]!r}?" if near else ": see 'whalesync whales list --all'"
         raise UsageError(f"no whale {text[:50]!r} on the watch list{advice}")
     choices = " or ".join(f"{row['address']} --exchange {row['platform']}" for row in hits)

@@ -68,9 +68,7 @@ def status(
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def activity(
-    tier: Annotated[
-        Literal["free", "pro", "pro-plus"], typer.Option(help="Whose view to show.")
-    ] = "pro-plus",
+    tier: Annotated[Literal["free", "pro", "pro-plus"], typer.Option(help="Whose view to show.")] = "pro-plus",
     whale: Annotated[
         str | None, typer.Option(metavar="WHALE", help="An address or a label.", click_type=WhaleName())
     ] = None,
@@ -79,13 +77,9 @@ def activity(
         typer.Option(metavar="ID", help="The exchange's id; that of a topic includes its markets."),
     ] = None,
     exchange: Exchange = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="30m, 24h, 7d, or 2026-03-01T12:00.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="30m, 24h, 7d, or 2026-03-01T12:00.")] = None,
     limit: Limit = 50,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Keep printing trades as they become visible.")
-    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing trades as they become visible.")] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -138,9 +132,7 @@ def activity(
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def markets(
-    search: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")
-    ] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")] = None,
     category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.")] = None,
     status: Annotated[
         Literal["created", "activated", "resolving", "resolved", "failed", "deleted"] | None,

@@ -26,9 +26,7 @@ app.add_typer(whales_app, name="whales", rich_help_panel="What is stored")
 @whales_app.command(cls=Command)
 def add(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="0x and 40 hex digits.")],
-    label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help='A name for it; "" removes the name.')
-    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="TEXT", help='A name for it; "" removes the name.')] = None,
     exchange: Exchange = None,
 ) -> None:
     """Track a wallet. Adding it again is no error; a new label replaces the old one.
@@ -61,9 +59,7 @@ def remove(whale: Whale, exchange: Exchange = None) -> None:
 @whales_app.command(name="list", cls=Command)
 def list_(
     as_json: Json = False,
-    everyone: Annotated[
-        bool, typer.Option("--all", help="Include wallets that are no longer tracked.")
-    ] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Include wallets that are no longer tracked.")] = False,
 ) -> None:
     """The watch list, highest volume first."""
     from whalesync.views import tables

@@ -135,9 +135,7 @@ class Client:
         try:
             url = httpx.URL(base_url)
         except (ValueError, httpx.InvalidURL) as exc:
-            raise SettingsError(
-                f"the address of {title} names a host that cannot exist. Correct it."
-            ) from exc
+            raise SettingsError(f"the address of {title} names a host that cannot exist. Correct it.") from exc
         self._http = httpx.Client(
             base_url=url,
             headers={
@@ -146,8 +144,7 @@ class Client:
                 "Accept-Encoding": "gzip",
                 **headers,
             },
-            transport=transport
-            or _Transport(verify=not loopback, proxy=None if loopback else _proxy(self._host)),
+            transport=transport or _Transport(verify=not loopback, proxy=None if loopback else _proxy(self._host)),
             timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
         )

@@ -80,9 +80,7 @@ def _check_target(db: Database, target: Path, force: bool) -> None:
     for companion in beside(target):
         if companion.exists():
             # SQLite would play the journal of the old file into the new one.
-            raise StoreError(
-                f"{companion} shows that {target} is a database in use: choose another place for the copy"
-            )
+            raise StoreError(f"{companion} shows that {target} is a database in use: choose another place for the copy")
     if os.path.lexists(target) and not force:
         raise _exists(target)
 

@@ -67,9 +67,7 @@ def probe(exchange: Exchange, settings: Settings) -> int | None:
         if not os.path.isdir(settings.db.parent):  # noqa: PTH112  (Path.is_dir() raises in a folder that is closed)
             # Before the first job nobody shares the rate, and there is no folder to keep it in.
             settings = replace(settings, db=Path(folder) / settings.db.name)
-        with exchange.connect(
-            settings, first_backoff=0.25, until=until, log_step=lambda _: None
-        ) as connection:
+        with exchange.connect(settings, first_backoff=0.25, until=until, log_step=lambda _: None) as connection:
             try:
                 connection.check()
             except OutOfTime as exc:

@@ -47,9 +47,7 @@ class Pinger:
         self._secrets = secrets
         self._log_step = log_step
         self._deadline = deadline
-        self._under_way: tuple[str, SimpleQueue[str], float] | None = (
-            None  # path, outcome, when it must be there
-        )
+        self._under_way: tuple[str, SimpleQueue[str], float] | None = None  # path, outcome, when it must be there
         self._base_url = self._run_id = ""
         if base_url:
             from uuid import uuid4

@@ -35,9 +35,7 @@ def compare_clocks(run: Run, exchange_title: str, connection: Connection) -> Non
         ahead = 0
     else:
         how = "ahead of" if ahead > 0 else "behind"
-        run.record_problem(
-            "clock", f"{abs(ahead) // 1000} s {how} {exchange_title}'s. Set the clock of this host."
-        )
+        run.record_problem("clock", f"{abs(ahead) // 1000} s {how} {exchange_title}'s. Set the clock of this host.")
     heard = abs(exchange_time - (run.db.fact("exchange_time") or 0)) >= EXCHANGE_TIME_STEP_MS
     if heard or ahead != run.db.fact("clock_ahead", 0):
         with run.db.write():

@@ -172,9 +172,7 @@ class _Workers:
             except RuntimeError as exc:  # the system gives no more: the existing ones do all the work
                 self._threads -= 1
                 if not self._threads:
-                    raise JobFailed(
-                        "no thread can be started: too little memory or too many processes"
-                    ) from exc
+                    raise JobFailed("no thread can be started: too little memory or too many processes") from exc
         self._orders.put(order)
 
     def wait(self, seconds: float) -> _Order:

@@ -33,9 +33,7 @@ def run(run: Run) -> None:
         now = run.clock.monotonic()
         # An equal part of the time that is left.
         until = now + max(0.0, run.deadline - now) / (len(asked) - served)
-        connected = exchange.connect(
-            run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step
-        )
+        connected = exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step)
         try:
             with connected as connection:
                 summaries.append(connection.sync_markets(StoredCatalog(run, exchange, until)))

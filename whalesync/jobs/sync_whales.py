@@ -78,9 +78,7 @@ def connect(run: Run, stack: ExitStack) -> list[Served]:
     served = []
     for exchange in exchanges_to_ask(run, tracked):
         connection = stack.enter_context(
-            exchange.connect(
-                run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step
-            )
+            exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
         )
         listed = polling_order(whale for whale in tracked if whale.platform == exchange.name)
         served.append(Served(exchange, connection, listed))
@@ -132,9 +130,7 @@ class WhaleSync:
         self.run.summary = (
             f"{counted(self.run.items, 'new trade')}; looked at {looked_at:,} of {counted(listed, 'wallet')}"
         )
-        loading = sum(
-            pace in (Pace.NOW, Pace.LATER) for served in self.served for pace in served.paces.values()
-        )
+        loading = sum(pace in (Pace.NOW, Pace.LATER) for served in self.served for pace in served.paces.values())
         if loading:
             self.run.summary += f", {loading:,} still loading"
         for served in self.served:
@@ -142,16 +138,12 @@ class WhaleSync:
                 raise failure
             fail_if_all(len(served.failed), len(served.looked_at), "wallets", served.first_failure)
             if served.listed and not served.looked_at:
-                raise JobFailed(
-                    f"{served.exchange.title}: the time budget ended before the first wallet was read"
-                )
+                raise JobFailed(f"{served.exchange.title}: the time budget ended before the first wallet was read")
 
     def _run(self, tasks: Callable[[Served], Iterable[Task]], until: float) -> None:
         """Run tasks for each exchange that can still be asked, side by side."""
         lanes = [
-            (served, Lane(served.exchange.title, tasks(served)))
-            for served in self.served
-            if served.ended_by is None
+            (served, Lane(served.exchange.title, tasks(served))) for served in self.served if served.ended_by is None
         ]
         self.pool.run([lane for _, lane in lanes], until=until)
         for served, lane in lanes:
@@ -177,13 +169,9 @@ class WhaleSync:
             return
         states = trades.states(self.run.db)
         wanted = [whale for whale in served.listed if served.paces.get(whale.id) is Pace.IDLE]
-        compared = {
-            whale.id: served.exchange.trades.progress(states.get(whale.id)).compared_at for whale in wanted
-        }
+        compared = {whale.id: served.exchange.trades.progress(states.get(whale.id)).compared_at for whale in wanted}
         for whale in sorted(wanted, key=lambda whale: compared[whale.id] or 0)[:IDLE_READINGS]:
-            yield self._guarded(
-                served, whale, self._go_on(served, whale, at_most=IDLE_READINGS // len(wanted) or 1)
-            )
+            yield self._guarded(served, whale, self._go_on(served, whale, at_most=IDLE_READINGS // len(wanted) or 1))
 
     def _guarded(self, served: Served, whale: Whale, task: Task) -> Task:
         """One wallet's failure is that wallet's alone; a rejected key ends the exchange's part."""
@@ -218,9 +206,7 @@ class WhaleSync:
         while (at_most is None or done < at_most) and (readings := self._next(served, whale)):
             yield from self._read(served, whale, readings)
             done += 1
-            if served.paces[whale.id] is Pace.DONE or (
-                at_most is None and served.paces[whale.id] is Pace.IDLE
-            ):
+            if served.paces[whale.id] is Pace.DONE or (at_most is None and served.paces[whale.id] is Pace.IDLE):
                 return
 
     def _next(self, served: Served, whale: Whale) -> Sequence[Reading]:

@@ -132,9 +132,7 @@ def _topics(books: Books, seed: int, count: int, season: float) -> Iterator[Trad
                 yield Traded(child, topic, path)
 
 
-def _common(
-    rng: Random, number: int, title: str, category: str, season: float, ends: int | None
-) -> dict[str, Any]:
+def _common(rng: Random, number: int, title: str, category: str, season: float, ends: int | None) -> dict[str, Any]:
     """What binary markets and topics have in common."""
     return {
         "marketTitle": title,
@@ -153,8 +151,7 @@ def _rival_paths(rng: Random, count: int, closes: float) -> list[Path]:
     weights = [rng.lognormvariate(0, 0.8) for _ in range(count)]
     winner = rng.randrange(count)
     return [
-        some_path(rng, 1000 * weight / sum(weights), closes, place == winner)
-        for place, weight in enumerate(weights)
+        some_path(rng, 1000 * weight / sum(weights), closes, place == winner) for place, weight in enumerate(weights)
     ]
 
 

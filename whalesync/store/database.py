@@ -209,9 +209,7 @@ def open_database(path: Path) -> Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise StoreError(
-                f"cannot make the folder {path.parent} ({exc.strerror}): choose one with --db"
-            ) from exc
+            raise StoreError(f"cannot make the folder {path.parent} ({exc.strerror}): choose one with --db") from exc
         with FileLock(path, "open") as lock:
             if not lock.try_acquire(OPEN_SECONDS):
                 raise DatabaseBusy(
@@ -231,9 +229,7 @@ def open_existing(path: Path) -> Database:
         StoreError: as ``open_database``.
     """
     if not _header(path):
-        raise NoDatabase(
-            f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it"
-        )
+        raise NoDatabase(f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it")
     database = open_database(path)
     database.execute("PRAGMA query_only = ON")
     return database

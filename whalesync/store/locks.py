@@ -52,9 +52,7 @@ class FileLock:
                 time.sleep(POLL_SECONDS)
             except OSError as exc:
                 self.release()
-                raise StoreError(
-                    f"cannot lock {self.path} ({exc.strerror}): choose another file with --db"
-                ) from exc
+                raise StoreError(f"cannot lock {self.path} ({exc.strerror}): choose another file with --db") from exc
 
     def release(self) -> None:
         """Give the lock back; the file stays, since removing it would split waiters into two locks."""

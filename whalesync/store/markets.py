@@ -59,9 +59,7 @@ def _values(market: Market, now: int) -> dict[str, Any]:
     }
 
 
-def ids_for(
-    db: Database, platform: str, trades: Iterable[Trade], now: int, known: dict[str, int]
-) -> dict[str, int]:
+def ids_for(db: Database, platform: str, trades: Iterable[Trade], now: int, known: dict[str, int]) -> dict[str, int]:
     """Our ids of the markets that ``trades`` are in, added to ``known``; inside a write transaction.
 
     A market or topic not seen yet gets a stub row from what the trade says, which the next market sync fills in.

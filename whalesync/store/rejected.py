@@ -48,9 +48,7 @@ def keep_counted(
 
 def recount(db: Database, copies: Iterable[tuple[int, int]]) -> None:
     """Set how often records (by id) are listed; inside a write transaction."""
-    db.execute_many(
-        "UPDATE rejected_records SET copies = ? WHERE id = ?", [(n, row_id) for row_id, n in copies]
-    )
+    db.execute_many("UPDATE rejected_records SET copies = ? WHERE id = ?", [(n, row_id) for row_id, n in copies])
 
 
 def newer(db: Database, whale_id: int, timestamp: int) -> int:
@@ -64,9 +62,7 @@ def newer(db: Database, whale_id: int, timestamp: int) -> int:
 
 def between(db: Database, whale_id: int, first: int, last: int) -> list[StoredEntry]:
     """The records of a wallet's list from ``first`` to ``last`` (ms), both included."""
-    return [
-        _entry(row) for row in db.rows(f"{_ENTRY} AND timestamp BETWEEN ? AND ?", (whale_id, first, last))
-    ]
+    return [_entry(row) for row in db.rows(f"{_ENTRY} AND timestamp BETWEEN ? AND ?", (whale_id, first, last))]
 
 
 def any_of(db: Database, whale_id: int) -> bool:

@@ -20,10 +20,7 @@ def newest_trade(db: Database) -> int | None:
 
 def states(db: Database) -> list[tuple[int, str, str]]:
     """Whale id, platform and the trade source's state, of every wallet that has been read."""
-    sql = (
-        "SELECT whale_id, platform, state FROM whale_cursors JOIN whales ON id = whale_id"
-        " WHERE state IS NOT NULL"
-    )
+    sql = "SELECT whale_id, platform, state FROM whale_cursors JOIN whales ON id = whale_id WHERE state IS NOT NULL"
     return [(whale_id, platform, state) for whale_id, platform, state in db.rows(sql)]
 
 

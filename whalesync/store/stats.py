@@ -115,6 +115,4 @@ def drop_removed_days(db: Database, whale_id: int, days: Iterable[int]) -> None:
 
     Inside the write transaction that stores them.
     """
-    db.execute_many(
-        "DELETE FROM removed_sums WHERE whale_id = ? AND day = ?", [(whale_id, day) for day in days]
-    )
+    db.execute_many("DELETE FROM removed_sums WHERE whale_id = ? AND day = ?", [(whale_id, day) for day in days])

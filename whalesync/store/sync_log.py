@@ -30,17 +30,13 @@ def start_run(db: Database, log_type: str, now: int) -> tuple[int, int]:
             " error = ? WHERE type = ? AND status = 'running'",
             (now, DEAD_RUN, log_type),
         )
-        row = db.insert(
-            "INSERT INTO sync_logs (type, status, started_at) VALUES (?, 'running', ?)", (log_type, now)
-        )
+        row = db.insert("INSERT INTO sync_logs (type, status, started_at) VALUES (?, 'running', ?)", (log_type, now))
     return row, dead
 
 
 def open_row(db: Database, log_type: str) -> int | None:
     """The row that is open for a job; the caller holds the job's lock."""
-    found: int | None = db.value(
-        "SELECT max(id) FROM sync_logs WHERE type = ? AND status = 'running'", (log_type,)
-    )
+    found: int | None = db.value("SELECT max(id) FROM sync_logs WHERE type = ? AND status = 'running'", (log_type,))
     return found
 
 

@@ -32,9 +32,7 @@ class Stored:
     def between(self, first: int, last: int) -> Sequence[StoredEntry]:
         """The entries from ``first`` to ``last`` (ms), both included, superseded ones too."""
         fills = [
-            StoredEntry(
-                row_id, key, timestamp, copy, fee=fee, profit=profit, superseded=superseded is not None
-            )
+            StoredEntry(row_id, key, timestamp, copy, fee=fee, profit=profit, superseded=superseded is not None)
             for row_id, key, timestamp, copy, fee, profit, superseded in self._db.rows(
                 "SELECT id, fill_key, timestamp, copy, fee, profit, superseded_at FROM whale_activity"
                 " WHERE whale_id = ? AND timestamp BETWEEN ? AND ?",
@@ -74,9 +72,7 @@ def save_state(db: Database, whale_id: int, state: str) -> None:
     )
 
 
-def store(
-    db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int], *, run_id: int, now: int
-) -> None:
+def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int], *, run_id: int, now: int) -> None:
     """Store a batch and the state that speaks of it; inside a write transaction.
 
     ``known_markets`` maps the exchange's ids of markets to ours; it is added to. ``now`` in ms.
@@ -112,9 +108,7 @@ def _supersede(db: Database, batch: Batch, now: int) -> None:
         )
 
 
-def _insert(
-    db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: dict[str, int], now: int
-) -> None:
+def _insert(db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: dict[str, int], now: int) -> None:
     revision = db.revision()
     db.execute_many(
         "INSERT INTO whale_activity (whale_id, market_id, platform, tx_hash, action, outcome, outcome_label, token_id,"

@@ -83,9 +83,7 @@ def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
     with db.write():
         for entry in entries:
             address, platform = bindable(entry.address), bindable(entry.platform)
-            before = db.one(
-                "SELECT tracked, label FROM whales WHERE platform = ? AND address = ?", (platform, address)
-            )
+            before = db.one("SELECT tracked, label FROM whales WHERE platform = ? AND address = ?", (platform, address))
             was_tracked, label = before or (False, None)
             wanted = label if entry.label is None else bindable(entry.label) or None
             if was_tracked and label == wanted:
@@ -118,9 +116,7 @@ def remove(db: Database, platform: str, address: str, now: int) -> bool:
 
 def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
     """Id, platform, address and label of all wallets on the watch list, or of those that were on it too."""
-    return db.rows(
-        "SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,)
-    )
+    return db.rows("SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))
 
 
 def listed(db: Database, *, everyone: bool = False) -> list[dict[str, Any]]:

@@ -83,9 +83,7 @@ def print_text(console: Console, text: str, style: str = "", *, indent: int = 0)
     from rich.text import Text
 
     width, margin = max(console.width, indent + 20), " " * indent
-    wrapped = textwrap.fill(
-        text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
-    )
+    wrapped = textwrap.fill(text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
     console.print(Text(wrapped, style), soft_wrap=True)
 
 

@@ -66,9 +66,7 @@ def render_markets(rows: Sequence[Row], console: Console, now: int, *, narrowed:
     if rows:
         print_table(console, _market_columns(rows, now))
     elif narrowed:
-        print_text(
-            console, "No matching markets: try a shorter --search, or leave out --category or --status."
-        )
+        print_text(console, "No matching markets: try a shorter --search, or leave out --category or --status.")
     else:
         print_text(console, "No markets are stored yet: run 'whalesync sync-markets'.")
 

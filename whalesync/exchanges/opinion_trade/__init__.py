@@ -65,9 +65,7 @@ class OpinionTrade:
             settings.get(setting)
         if settings.get(API_KEY) is None:
             file = settings.env_file or default_env_file()
-            raise SettingsError(
-                f"{API_KEY.name} is not set. Put {API_KEY.name}=… into {file} or into the environment."
-            )
+            raise SettingsError(f"{API_KEY.name} is not set. Put {API_KEY.name}=… into {file} or into the environment.")
 
     @contextmanager
     def connect(

@@ -84,13 +84,9 @@ def unwrap(status: int, body: Any) -> Any:
         return body.get("result")
     reason = f"{str(number)[:20]} {message if message.isprintable() else ''}".rstrip()
     if number == GEOBLOCKED:
-        raise RequestRefused(
-            f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere."
-        )
+        raise RequestRefused(f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere.")
     if number in AUTHENTICATION_NUMBERS or status in (401, 403):
-        raise AuthenticationError(
-            f"Opinion.Trade rejected the API key ({reason}). Check OPINION_TRADE_API_KEY."
-        )
+        raise AuthenticationError(f"Opinion.Trade rejected the API key ({reason}). Check OPINION_TRADE_API_KEY.")
     if number == 429:
         raise RateLimited(f"Opinion.Trade answered {reason} (too many requests)")
     if isinstance(number, int) and 500 <= number < 600:

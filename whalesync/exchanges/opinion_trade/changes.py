@@ -104,14 +104,10 @@ class Changes:
             revived = superseded[:missing]
             batch.revived += [row.id for row in revived]
             copy = max((row.copy for row in rows), default=0)
-            batch.new += [
-                NewFill(trade, copy + i) for i, trade in enumerate(unknown[len(revived) : missing], start=1)
-            ]
+            batch.new += [NewFill(trade, copy + i) for i, trade in enumerate(unknown[len(revived) : missing], start=1)]
             self._count(time, missing)
 
-    def _count_record(
-        self, record: RejectedRecord, entries: list[Entry], whole: bool, gone: list[StoredEntry]
-    ) -> None:
+    def _count_record(self, record: RejectedRecord, entries: list[Entry], whole: bool, gone: list[StoredEntry]) -> None:
         """A record that cannot be read counts as often as it is listed, unless it stands for a stored fill.
 
         A fill that is ``gone`` where such a record has appeared is most probably that record: it stays, and counts.

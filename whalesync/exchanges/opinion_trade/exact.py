@@ -261,9 +261,7 @@ class OpinionTrades:
 class Reading:
     """What one reading means: the changes to the file, and the transitions of the state, in their order."""
 
-    def __init__(
-        self, source: OpinionTrades, state: State, stored: StoredTrades, now: int, cutoff: int
-    ) -> None:
+    def __init__(self, source: OpinionTrades, state: State, stored: StoredTrades, now: int, cutoff: int) -> None:
         self._largest = source._largest
         self._before = state
         self._stored = stored
@@ -378,9 +376,7 @@ class Reading:
         # A wallet that has traded never lists nothing.
         if self._now - state.fallen_since < FALL_LASTS_MS or not part.total:
             return True
-        notes.append(
-            f"its list still holds {part.total} trades, not {state.listed}: comparing all of it anew"
-        )
+        notes.append(f"its list still holds {part.total} trades, not {state.listed}: comparing all of it anew")
         self.state = replace(state, listed=part.total).doubted()
         return False
 
@@ -421,10 +417,7 @@ class Reading:
 
     def _doubt(self, part: Slice) -> None:
         """More is stored than is listed."""
-        if (
-            self.state.compared_at is not None
-            and 0 <= self._now - self.state.compared_at < COMPARED_LATELY_MS
-        ):
+        if self.state.compared_at is not None and 0 <= self._now - self.state.compared_at < COMPARED_LATELY_MS:
             self.changes.batch.problem = (
                 "its counts do not add up, although all of it was compared lately; the next run counts again"
             )
@@ -538,9 +531,7 @@ class Reading:
         elif part.reaches_cutoff:
             self.state = replace(state, compared_above=None, compare_at=0, compared_at=self._now)
         elif last.index - 1 > at or last.time < above:
-            self.state = replace(
-                state, compared_above=min(above, last.time), compare_at=max(0, last.index - 1)
-            )
+            self.state = replace(state, compared_above=min(above, last.time), compare_at=max(0, last.index - 1))
         else:
             self.state = replace(state, compare_span=self._longer_span())
 

@@ -122,9 +122,7 @@ class MarketSync:
         bad = [record for record in page.records if isinstance(record, RejectedRecord)]
         self._catalog.save(good, bad)
         if bad and not good:
-            raise ExchangeChanged(
-                f"Opinion.Trade has changed: no market of a page can be read ({bad[0].reason})"
-            )
+            raise ExchangeChanged(f"Opinion.Trade has changed: no market of a page can be read ({bad[0].reason})")
         for record in bad:
             self._catalog.record_problem("markets", f"a record was rejected: {record.reason}")
         before = len(self._listed)
@@ -164,9 +162,7 @@ class MarketSync:
     ) -> str:
         """Ask about every market that can be traded; returns of how many, "3/4"."""
         # First those that earlier runs had no time for, longest left out first; then the busiest.
-        markets = sorted(
-            self._catalog.tradable(), key=lambda m: (left_out_since(m) or inf, -m.volume_24h, m.id)
-        )
+        markets = sorted(self._catalog.tradable(), key=lambda m: (left_out_since(m) or inf, -m.volume_24h, m.id))
         asked: set[int] = set()
         known = False
         unknown: list[Tradable] = []
