@@ -193,7 +193,7 @@ def test_a_damaged_file_is_found(host: Host) -> None:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'markets'").fetchone()
         connection.execute("INSERT INTO whale_cursors (whale_id) VALUES (77)")
         connection.commit()
-    assert "a row of whale_cursors refers to a missing row of whales" in host.faults()["database"]
+    assert "has a row of whale_cursors that refers to a missing row of whales" in host.faults()["database"]
     with open(host.db, "r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 64)

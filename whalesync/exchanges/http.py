@@ -1,22 +1,19 @@
 """HTTP: keep-alive connections, one shared rate, a total deadline, a size cap, and retries of single requests.
 
-Everything that is httpx, httpcore or stamina stays in this file.
+Everything that is httpx, httpcore or stamina stays in this file and in ``transport``.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass  # httpx loads it anyway
 
 from whalesync import __version__
 from whalesync.errors import (
@@ -29,34 +26,16 @@ from whalesync.errors import (
     Unreachable,
 )
 from whalesync.exchanges.rate import RateLimit
+from whalesync.exchanges.transport import (
+    TIMEOUTS,
+    TRANSPORT_ERRORS,
+    DeadlineTransport,
+    environment_proxy,
+    httpx,
+    seconds_left,
+    set_deadline,
+)
 from whalesync.redact import redact
-
-
-@contextmanager
-def _not_installed(*packages: str) -> Iterator[None]:
-    """Let imports of ``packages`` fail, as if they were not installed, unless they are loaded already.
-
-    By a finder on ``sys.meta_path``, see docs.python.org/3/reference/import.html#the-meta-path.
-    """
-
-    class Refuse:
-        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-            if fullname.partition(".")[0] in packages:
-                raise ModuleNotFoundError(name=fullname)
-
-    finder = Refuse()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
-# The packages of the optional extra httpx[cli]. Where they are installed, httpx loads its own command line
-# with them: 133 ms instead of 80 ms for ``import httpx`` in a fresh process (median of 9).
-with _not_installed("click", "pygments", "rich"):
-    import httpcore
-    import httpx
 
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 12.0
@@ -65,19 +44,8 @@ ATTEMPTS = 4
 RETRY_SECONDS = 20.0  # no retry after that: one request that hangs must not take up a whole run
 LONGEST_BACKOFF = 10.0
 GRACE_SECONDS = 4.0  # how long after the time budget a request that is under way may still take
-MAX_CONNECTIONS = 100
-KEEP_ALIVE_SECONDS = 5.0
 
 RETRIED = (Unreachable, RateLimited, ServerError)
-TRANSPORT_ERRORS = (
-    httpx.TransportError,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-)
-
-_thread = threading.local()  # .deadline: monotonic seconds, of the request that the thread is making
 
 
 class Client:
@@ -144,7 +112,8 @@ class Client:
                 "Accept-Encoding": "gzip",
                 **headers,
             },
-            transport=transport or _Transport(verify=not loopback, proxy=None if loopback else _proxy(self._host)),
+            transport=transport
+            or DeadlineTransport(verify=not loopback, proxy=None if loopback else environment_proxy(self._host)),
             timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
         )
@@ -237,12 +206,12 @@ class Client:
     def _send(self, path: str, params: Mapping[str, str | int]) -> Any:
         # A request that starts at the end of the budget must not run into the next minute's run.
         seconds = min(DEADLINE_SECONDS, max(1.0, self._until + GRACE_SECONDS - time.monotonic()))
-        _thread.deadline = time.monotonic() + seconds
+        set_deadline(time.monotonic() + seconds)
         try:
             with self._http.stream("GET", path, params=params) as response:
                 status, headers = response.status_code, response.headers
                 body = self._read(response)
-        except (httpx.TimeoutException, httpcore.TimeoutException) as exc:
+        except TIMEOUTS as exc:
             raise Unreachable(f"{self._title} did not answer completely within {seconds:.0f} s") from exc
         except TRANSPORT_ERRORS as exc:
             # The text is the library's or the system's own ("[Errno 111] Connection refused"), without the address.
@@ -271,7 +240,7 @@ class Client:
             if len(body) > MAX_RESPONSE_BYTES:
                 size = MAX_RESPONSE_BYTES // 2**20
                 raise InvalidResponse(f"{self._title}: the response is larger than {size} MiB")
-            if time.monotonic() > _thread.deadline:
+            if seconds_left() <= 0:
                 raise httpx.ReadTimeout("")
         return bytes(body)
 
@@ -288,96 +257,6 @@ class Client:
             if status == 200:
                 raise InvalidResponse(f"{self._title}: the response is not valid JSON") from exc
             return None
-
-
-class _Transport(httpx.BaseTransport):
-    """httpx's requests over connections that keep the deadline of a whole request.
-
-    httpx's own timeouts are per read: a server that sends a byte a second never exceeds them.
-    """
-
-    def __init__(self, *, verify: bool, proxy: httpcore.Proxy | None) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(verify=verify),
-            proxy=proxy,
-            max_connections=MAX_CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE_SECONDS,
-            network_backend=_DeadlineBackend(),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; raises the exceptions of httpcore."""
-        url = request.url
-        response = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
-
-
-class _Body(httpx.SyncByteStream):
-    """The body of a response, as it comes."""
-
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
-
-
-class _DeadlineBackend(httpcore.SyncBackend):
-    """Makes connections that keep the deadline of their thread's request."""
-
-    def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(super().connect_tcp(host, port, left, *args, **options))
-
-
-class _DeadlineStream(httpcore.NetworkStream):
-    """A connection that keeps the deadline of its thread's request."""
-
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
-        self._inner = inner
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
-
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def _left(timeout: float | None, expired: type[Exception]) -> float:
-    """Seconds until the deadline of this thread's request, at most ``timeout``."""
-    left: float = _thread.deadline - time.monotonic()
-    if left <= 0:
-        raise expired("the deadline of the request has passed")
-    return left if timeout is None else min(left, timeout)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -397,19 +276,3 @@ def _date(value: str | None) -> int | None:
         return int(parsedate_to_datetime(value or "").timestamp() * 1000)
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-
-
-def _proxy(host: str) -> httpcore.Proxy | None:
-    """The proxy for this host by HTTPS_PROXY and NO_PROXY."""
-    address = None if proxy_bypass(host) else getproxies().get("https")
-    if address is None:
-        return None
-    try:
-        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-        if proxy.url.scheme not in ("http", "https"):
-            raise ValueError
-        return httpcore.Proxy(str(proxy.url), auth=proxy.auth)
-    except (ValueError, httpx.InvalidURL) as exc:
-        raise SettingsError(  # without the address, which may hold a password
-            "HTTPS_PROXY must be the address of a proxy, such as http://proxy.example:3128"
-        ) from exc

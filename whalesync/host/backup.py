@@ -12,12 +12,13 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from whalesync.errors import StoreError
+from whalesync.store.copying import copy_pages, fault_in
 from whalesync.store.database import Database, beside
 
 PAGES_AT_A_TIME = 4_096  # 16 MB: a signal is handled within some 10 ms
@@ -54,8 +55,12 @@ def backup(
         # Beside the target, so that a link is enough to put the copy in place; only this user may enter the folder.
         with TemporaryDirectory(prefix=f".{target.name[:100]}.", dir=target.parent) as folder:
             copy = Path(folder) / "copy"
-            _copy_pages(db, copy, pages, on_pages)
-            _check_copy(copy)
+            copy_pages(db, copy, pages, on_pages)
+            if fault := fault_in(copy):
+                raise StoreError(
+                    f"the copy is damaged ({fault}), so the database probably is, too; the copy was deleted:"
+                    " see 'whalesync doctor'"
+                )
             with suppress(PermissionError):  # a file system without modes, such as a USB stick's
                 copy.chmod(db.path.stat().st_mode & 0o777)
             _sync(copy)
@@ -83,29 +88,6 @@ def _check_target(db: Database, target: Path, force: bool) -> None:
             raise StoreError(f"{companion} shows that {target} is a database in use: choose another place for the copy")
     if os.path.lexists(target) and not force:
         raise _exists(target)
-
-
-def _copy_pages(db: Database, copy: Path, pages: int, on_pages: Callable[[], object]) -> None:
-    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        # If this fails the copy is deleted, so it needs no journal; and _sync() makes it durable at the end.
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute("PRAGMA synchronous = OFF")
-        with db.read():
-            db.fact("made_at")  # the first query fixes the moment
-            # Python runs signal handlers between its own instructions: without a call of progress(), SIGTERM would
-            # wait for the end.
-            db.connection.backup(connection, pages=pages, progress=lambda *_: on_pages())
-
-
-def _check_copy(copy: Path) -> None:
-    # Immutable: SQLite then makes no WAL beside the copy, which nobody else uses yet.
-    with closing(sqlite3.connect(f"{copy.as_uri()}?immutable=1", uri=True)) as connection:
-        faults = connection.execute("PRAGMA quick_check(1)").fetchall()
-    if faults != [("ok",)]:
-        raise StoreError(
-            f"the copy is damaged ({faults[0][0]}), so the database probably is, too; the copy was deleted: "
-            "see 'whalesync doctor'"
-        )
 
 
 def _put_in_place(copy: Path, target: Path, force: bool) -> None:
@@ -136,7 +118,7 @@ def _sync(path: Path) -> None:
 
 def _remember(db: Database, target: Path, now: int) -> None:
     try:
-        db.execute("PRAGMA query_only = OFF")  # open_existing() opens it for reading
+        db.allow_writing()
         with db.write():
             db.remember("backup_at", now)
     except StoreError as exc:

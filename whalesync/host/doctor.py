@@ -30,6 +30,7 @@ from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact, secrets_of
 from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
 from whalesync.store import whales
+from whalesync.store.copying import fault_of
 from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
 from whalesync.store.sync_log import runs_of
 from whalesync.text import plain, size
@@ -183,14 +184,11 @@ def _env_file(settings: Settings) -> _Result:
 def _database(path: Path) -> _Result:
     try:
         with open_existing(path) as db:
-            fault = db.value("PRAGMA quick_check(1)")
-            orphan = db.one("PRAGMA foreign_key_check")
+            fault = fault_of(db)
     except StoreError as exc:
         return False, str(exc)
-    if fault != "ok":
-        return False, f"{path} is damaged ({fault}): {RESTORE}"
-    if orphan is not None:
-        return False, f"{path}: a row of {orphan[0]} refers to a missing row of {orphan[2]}: {RESTORE}"
+    if fault is not None:
+        return False, f"{path} {fault}: {RESTORE}"
     return True, f"{path} is intact (schema {SCHEMA_VERSION}, {size(path.stat().st_size)})"
 
 

@@ -172,6 +172,10 @@ class Database:
                 finally:
                     self.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
+    def allow_writing(self) -> None:
+        """Allow writing to a file that was opened by ``open_existing``."""
+        self.execute("PRAGMA query_only = OFF")
+
     def wal_bytes(self) -> int:
         """The size of the WAL beside the file."""
         return _size(self.path, "-wal")
