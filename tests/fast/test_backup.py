@@ -155,12 +155,17 @@ def test_a_copy_whose_time_cannot_be_recorded_stays(
 
 def test_an_interrupted_copy_leaves_nothing(db: Database, folder: Path) -> None:
     """A signal ends the copying after the current pages."""
+    # Also where the tests were started in the background of a shell, which ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        backup(db, folder / "copy.db", force=False, now=NOW, pages=1, on_pages=interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            backup(db, folder / "copy.db", force=False, now=NOW, pages=1, on_pages=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (names(folder), db.fact("backup_at")) == ([], None)
 
 

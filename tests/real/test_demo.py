@@ -12,6 +12,13 @@ from pathlib import Path
 import pytest
 
 WHALESYNC = [sys.executable, "-m", "whalesync"]
+# Also where this very process was started in the background of a shell, which ignores SIGINT.
+HEEDING_SIGINT = [
+    sys.executable,
+    "-c",
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " runpy.run_module('whalesync', run_name='__main__')",
+]
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -24,7 +31,7 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
     """The printed lines are an env file, the printed addresses a watch list; Ctrl-C ends it with 130."""
     base = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WHALESYNC_DB": str(tmp_path / "w.db")}
     sandbox = subprocess.Popen(
-        [*WHALESYNC, "sandbox", "--port", "0"],
+        [*HEEDING_SIGINT, "sandbox", "--port", "0"],
         env=base,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,10 +50,10 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
                 done = run(*arguments, env=environ)
                 assert done.returncode == 0, done.stderr
             doctor = run("doctor", env=environ).stdout
-        finally:
             sandbox.send_signal(signal.SIGINT)
-            sandbox.wait(timeout=20)
-        assert sandbox.returncode == 130
+            assert sandbox.wait(timeout=20) == 130
+        finally:
+            sandbox.kill()
         assert "Traceback" not in sandbox.stderr.read()
     assert "good   key" in doctor and "good   address" in doctor
 
