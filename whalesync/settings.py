@@ -166,7 +166,7 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
-        (parts.hostname or "").encode("idna")  # or the look-up fails: "a..b"
+        (parts.hostname or "").encode("idna").decode("idna")  # or the look-up fails: "a..b", "xn--a"
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url:

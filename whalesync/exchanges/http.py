@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from whalesync import __version__
 from whalesync.errors import (
@@ -21,7 +22,6 @@ from whalesync.errors import (
     OutOfTime,
     RateLimited,
     ServerError,
-    SettingsError,
     Unreachable,
 )
 from whalesync.exchanges.rate import RateLimit
@@ -88,6 +88,7 @@ class Client:
         self._until = until
         self._log_step = log_step
         self._title = title
+        self._host = urlsplit(base_url).hostname or ""
         self._secrets = {
             spelling  # as it is, and as JSON may spell it
             for secret in headers.values()
@@ -98,13 +99,8 @@ class Client:
         self._closed = False
         self._latest_date: tuple[int, float] | None = None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it logs whole addresses
-        try:
-            url = httpx.URL(base_url)
-            self._host = url.host  # decodes an internationalized name, which may fail
-        except (ValueError, httpx.InvalidURL) as exc:
-            raise SettingsError(f"the address of {title} names a host that cannot exist. Correct it.") from exc
         self._http = httpx.Client(
-            base_url=url,
+            base_url=base_url,
             headers={
                 "User-Agent": f"whalesync/{__version__}",
                 "Accept": "application/json",
