@@ -125,7 +125,7 @@ def fill_key(
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that cannot be read: why, and as it came (JSON). ``timestamp`` is its time if that is readable."""
+    """A record that cannot be read: why, and as it came (JSON). ``timestamp`` (ms) is its time if that is readable."""
 
     reason: str
     payload: str

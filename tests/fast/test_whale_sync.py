@@ -177,6 +177,18 @@ def test_a_late_fill_with_few_requests_a_run(office: Office) -> None:
     assert office.exact()
 
 
+def test_one_more_equal_fill_in_a_second_longer_than_a_page(office: Office) -> None:
+    """It is found in a few dozen requests, wherever the second is."""
+    office.exchange.add_many(A, 20, until=office.exchange.now - 5_000)
+    for _ in range(90):
+        office.exchange.add(A, office.exchange.now - 4_000, txHash="0xaa")
+    office.exchange.add_many(A, 1_000)
+    office.sync()
+    office.exchange.add(A, office.exchange.now - 4_000, txHash="0xaa")
+    office.sync()
+    assert office.exact() and office.progress().complete and office.requests <= 40
+
+
 @pytest.mark.parametrize("empty", ["", None, "0", "0.000", "missing"])
 def test_an_empty_figure_is_one_value(office: Office, empty: str | None) -> None:
     """However it is spelled: the trades are not stored a second time when the spelling changes."""
@@ -444,6 +456,17 @@ def test_a_record_that_becomes_readable(office: Office, place: int) -> None:
     assert office.exact()
     office.sync()
     assert office.requests == 1 and not office.errors
+
+
+def test_a_record_without_a_time_at_the_retention_cutoff(office: Office) -> None:
+    """It does not keep the wallet from being complete."""
+    office.exchange.add_many(A, 30, until=office.exchange.now - 90 * DAY - 60)
+    office.exchange.add(A, office.exchange.now - 90 * DAY + 30).spoiled = {"createdAt": None}
+    office.exchange.add_many(A, 30)
+    office.sync()
+    office.sync()
+    assert office.stored().total() == 30 and office.progress().complete
+    assert office.requests <= 5
 
 
 def test_a_page_of_unreadable_records(two: Office) -> None:

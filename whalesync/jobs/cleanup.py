@@ -21,6 +21,7 @@ from whalesync.jobs.run import Run
 from whalesync.jobs.table import DAY, HOUR, SYNC_MARKETS, SYNC_WHALES
 from whalesync.settings import RETENTION_DAYS
 from whalesync.store import retention, sync_log, trades
+from whalesync.store.database import Database
 
 # 7,000 trades hold the lock for about 80 ms on 2 cores with SQLite 3.40. Most of that is the cost of the index pages
 # that a batch touches, which smaller batches touch again.
@@ -43,11 +44,7 @@ def run(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
     db, batches = run.db, Batches(run, sleep)
     cut = safe_cut(run)
     retention.widen_cache(db)
-    # Before anything is deleted: a trade source that finds rows missing must know why.
-    with db.write():
-        for whale_id, platform, state in retention.states(db):
-            trades.save_state(db, whale_id, EXCHANGES[platform].trades.prune(state, cut))
-    batches.delete(partial(retention.delete_trades, db, cut, BATCH_ROWS))
+    batches.delete(partial(delete_trades, db, cut))
     rejected = retention.old_rejected_records(db, cut)
     for first in range(0, len(rejected), BATCH_ROWS):
         ids = rejected[first : first + BATCH_ROWS]
@@ -91,6 +88,18 @@ def safe_cut(run: Run) -> int:
             f"no exchange was heard since {_minute(known)} UTC, so what a later day would delete is kept",
         )
     return min(now, known + HOUR) - keep
+
+
+def delete_trades(db: Database, cut: int) -> int:
+    """Delete one batch of trades, and let the trade sources know the cut in the same transaction.
+
+    A source that finds rows missing must know why, and a sync may have changed its state since the last batch.
+    """
+    for whale_id, platform, state in retention.states(db):
+        pruned = EXCHANGES[platform].trades.prune(state, cut)
+        if pruned != state:
+            trades.save_state(db, whale_id, pruned)
+    return retention.delete_trades(db, cut, BATCH_ROWS)
 
 
 class Batches:

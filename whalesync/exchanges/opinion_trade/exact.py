@@ -28,22 +28,23 @@ file is made equal to the list, in both directions: a stored row that is not lis
 profit is corrected. A *comparison* reads the whole list in this way: once for a file whose rows are not trusted, and
 for every wallet now and then, because a removal and an arrival of equal number leave ``total`` as it was.
 
-**A second that no page shows whole** is read in two ways, with two page sizes, while ``total`` stands still. Only if
-both show the same fills, how often each occurs is believed; else what one page shows for certain is stored, and the
-rest is looked for again in the next run.
+**A second that no page shows whole** is read with three page sizes while ``total`` stands still. Only if all of them
+show the same trades in the same order is it believed how often each occurs: the exchange then keeps one order, which
+(c) does not promise. Otherwise what one page shows for certain is stored, and the next run tries again. This is the
+one place where "nothing twice" rests on evidence that is not proof.
 
 **When the list breaks its rules.** A total that falls may come from a replica that lags behind: nothing is concluded
 from such a response until the fall has lasted for FALL_LASTS_MS. After that, and when more is stored than is listed,
 the counts mean nothing: the wallet is DOUBTFUL until it has been compared whole. What a page shows is stored also where
 the page does not fit its own total or is not sorted, but nothing is concluded from it.
 
-**Records that cannot be read** are entries like all others: they are kept, and counted in their place.
+**Records that cannot be read** are entries like all others: they are kept, and counted in their place. Equal ones in
+different places, none of which has a readable time, are one record to us, and keep a wallet from being CURRENT.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -54,7 +55,6 @@ from whalesync.exchanges.opinion_trade.pages import (
     AFTER_ALL,
     BEFORE_ALL,
     LARGEST_PAGE,
-    Boundary,
     PageRequest,
     Slice,
     TradePage,
@@ -65,8 +65,7 @@ AHEAD = 4  # pages asked for at once where a long stretch is missing
 FALL_LASTS_MS = 10 * 60_000
 COMPARE_EVERY_MS = 7 * DAY_MS
 COMPARED_LATELY_MS = 3_600_000
-FEW_LOOKS = 24  # that bring nothing new: more than any bisection takes
-MANY_LOOKS = 20  # and a look at each page of the list: then the counts are doubted
+MANY_READS = 20  # in a row that bring nothing, and one for each page of the list: then the counts are doubted
 
 
 class Phase(StrEnum):
@@ -84,15 +83,15 @@ class State:
 
     ``listed``: the length of the list. ``accounted``: how much of it is accounted for, None before it was ever
     complete, down to ``complete_to``. ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many
-    entries were stored at the last look of a search. ``fallen_since``: since when the total has been below ``listed``.
+    entries were stored when the search last went on. ``fallen_since``: since when the total has been below ``listed``.
 
-    The search for what is missing: ``look`` is the index to read next. ``descending``: the last look ended with new
-    fills. ``complete_above`` and ``missing_above`` (a boundary of index ``missing_at``): where nothing was missing
-    above, and where something was; it is between them. ``span``: how many entries from ``look`` on are to be read in
-    two ways. ``barren``: looks in a row that brought nothing.
+    The search for what is missing: ``next_index`` is read next. ``descending``: the last page ended with new
+    fills. ``complete_above`` and ``gap_above`` (a boundary of index ``gap_index``): where nothing was missing
+    above, and where something was; it is between them. ``span``: how many entries from ``next_index`` on
+    are to be read in several ways. ``unproductive``: pages in a row that brought nothing.
 
     The comparison: every second newer than ``compared_above`` has been compared, None if none is running;
-    ``compare_at`` and ``compare_span`` are its ``look`` and ``span``. ``compared_at``: when the last one ended.
+    ``compare_at`` and ``compare_span`` are its ``next_index`` and ``span``. ``compared_at``: when the last one ended.
     ``rejected_since``: since when there have been records that cannot be read.
     """
 
@@ -102,13 +101,13 @@ class State:
     pruned_to: int | None = None
     stored: int = 0
     fallen_since: int | None = None
-    look: int = 0
+    next_index: int = 0
     descending: bool = False
     complete_above: int | None = None
-    missing_above: int | None = None
-    missing_at: int = 0
+    gap_above: int | None = None
+    gap_index: int = 0
     span: int = 0
-    barren: int = 0
+    unproductive: int = 0
     compared_above: int | None = None
     compare_at: int = 0
     compare_span: int = 0
@@ -123,16 +122,16 @@ class State:
         return Phase.CURRENT if self.accounted == self.listed else Phase.CATCHING_UP
 
     def without_search(self) -> State:
-        """Nothing is being looked for."""
+        """The state without a search."""
         return replace(
             self,
-            look=0,
+            next_index=0,
             descending=False,
             complete_above=None,
-            missing_above=None,
-            missing_at=0,
+            gap_above=None,
+            gap_index=0,
             span=0,
-            barren=0,
+            unproductive=0,
         )
 
     def comparing(self) -> State:
@@ -173,21 +172,21 @@ class OpinionTrades:
             return []
         if known.phase in (Phase.LOADING, Phase.CATCHING_UP):
             if known.span:
-                return [self._in_two_ways(known.look, known.span)]
+                return [self._in_ways(known.next_index, known.span)]
             if known.descending:
                 return self._pages_from(known)
-            return [(self._window(known.look),)]
+            return [(self._window(known.next_index),)]
         if known.compared_above is None:
             return []
         if known.compare_span:
-            return [self._in_two_ways(known.compare_at, known.compare_span)]
+            return [self._in_ways(known.compare_at, known.compare_span)]
         return [(self._window(known.compare_at),)]
 
     def _pages_from(self, known: State) -> Sequence[Sequence[PageRequest]]:
         """As many pages at once as may be missing."""
         missing = known.listed - (known.stored if known.accounted is None else known.accounted)
         count = max(1, min(AHEAD, -(-missing // self._largest)))
-        number = known.look // self._largest + 1
+        number = known.next_index // self._largest + 1
         return [(PageRequest(self._largest, number + i),) for i in range(count)]
 
     def _window(self, index: int) -> PageRequest:
@@ -196,13 +195,13 @@ class OpinionTrades:
         limit = max(limits, key=lambda limit: (limit - index % limit, limit))
         return PageRequest(limit, index // limit + 1)
 
-    def _in_two_ways(self, index: int, span: int) -> Sequence[PageRequest]:
-        """Pages of two sizes that cover ``span`` entries from ``index`` on, and one more on each side.
+    def _in_ways(self, index: int, span: int) -> Sequence[PageRequest]:
+        """Pages of several sizes that cover ``span`` entries from ``index`` on, and one more on each side.
 
         And the one page that shows all of these entries, if there is such a page.
         """
         pages = []
-        for limit in (self._largest, self._largest - 1):
+        for limit in page_sizes(self._largest):
             first, last = max(0, index - 1) // limit, (index + span) // limit
             pages += [PageRequest(limit, number + 1) for number in range(first, last + 1)]
         for limit in range(self._largest, span - 1, -1):
@@ -224,11 +223,11 @@ class OpinionTrades:
     ) -> Batch:
         """What one reading means for the file and for the state."""
         known = _parse(state) if state is not None else _first_state(stored)
-        reading = Reading(self, known, stored, now, self._oldest(cutoff, known.pruned_to))
+        reading = Interpretation(self._largest, known, stored, now, self._oldest(cutoff, known.pruned_to))
         if len(requests) == 1:
             reading.take_page(requests[0], responses[0])
         else:
-            reading.take_two_ways(requests, responses)
+            reading.take_ways(requests, responses)
         return reading.batch()
 
     def _oldest(self, cutoff: int, pruned_to: int | None) -> int:
@@ -258,17 +257,17 @@ class OpinionTrades:
         )
 
 
-class Reading:
+class Interpretation:
     """What one reading means: the changes to the file, and the transitions of the state, in their order."""
 
-    def __init__(self, source: OpinionTrades, state: State, stored: StoredTrades, now: int, cutoff: int) -> None:
-        self._largest = source._largest
+    def __init__(self, largest_page: int, state: State, stored: StoredTrades, now: int, cutoff: int) -> None:
+        self._largest = largest_page
         self._before = state
         self._stored = stored
         self._now = now
         self._cutoff = cutoff
         self._urgent = False
-        self._span = 0  # how much was read in two ways
+        self._span = 0  # how much was read in several ways
         self.changes = Changes(stored, cutoff)
         if state.pruned_to is not None and cutoff < state.pruned_to:
             self.changes.batch.refetched_before = state.pruned_to
@@ -303,31 +302,35 @@ class Reading:
         self.changes.store(part, whole_seconds=True)
         self._conclude(part)
 
-    def take_two_ways(self, requests: Sequence[PageRequest], responses: Sequence[TradePage]) -> None:
-        """A stretch of the list, read with two page sizes: believed as a whole where both ways agree."""
-        totals = {page.total for page in responses}
-        read = list(dict(zip(requests, responses, strict=True)).items())
-        span = self.state.span or self.state.compare_span
-        index = self.state.look if self.state.span else self.state.compare_at
+    def take_ways(self, requests: Sequence[PageRequest], responses: Sequence[TradePage]) -> None:
+        """A stretch of the list, read with several page sizes: believed as a whole where all of them agree."""
+        state, read = self.state, list(dict(zip(requests, responses, strict=True)).items())
+        index, span = (state.next_index, state.span) if state.span else (state.compare_at, state.compare_span)
         self._span = span
-        self.state = replace(self.state, span=0, compare_span=0)
-        ways: list[tuple[int, list[Trade | RejectedRecord]]] = []
-        for limit in (self._largest, self._largest - 1):
+        self.state = replace(state, span=0, compare_span=0)
+        total = responses[0].total
+        if any(page.total != state.listed for page in responses):
+            if total >= state.listed or not self._is_stale(self._slice(requests[0].first, responses[0])):
+                self.state = replace(self.state, listed=max(total, state.listed))
+            return  # the list has moved, and the stretch with it: read on
+        ways = []
+        for limit in page_sizes(self._largest):
             pages = [(request, page) for request, page in read if request.limit == limit]
             ways.append((pages[0][0].first, [record for _, page in pages for record in page.entries]))
         first, end = max(first for first, _ in ways), min(first + len(records) for first, records in ways)
         shown = [records[first - start : end - start] for start, records in ways]
-        for request, page in read:
-            if request.first <= index and index + span <= request.first + request.limit:
-                # One page shows all of it: which entries these are needs no second reading.
-                certain = page.entries[index - request.first :][:span]
-                shown = [[*shown[0][: index - first], *certain, *shown[0][index - first + span :]]] * 2
-        part, other = (self._slice(first, TradePage(max(totals), records)) for records in shown)
-        if len(totals) > 1 or part.fault(end - first) or other.fault(end - first):
-            return  # the list has moved meanwhile: look again
-        if self._is_stale(part):
+        part = self._slice(first, TradePage(total, shown[0]))
+        if any(self._slice(first, TradePage(total, records)).fault(end - first) for records in shown):
             return
-        if Counter(entry.key for entry in part.entries) == Counter(entry.key for entry in other.entries):
+        if {index, index + span} <= {boundary.index for boundary in part.boundaries}:
+            for request, page in read:
+                if request.first <= index and index + span <= request.first + request.limit:
+                    # One page shows these seconds whole: which trades they hold needs no second reading.
+                    whole = page.entries[index - request.first :][:span]
+                    shown = [[*shown[0][: index - first], *whole, *shown[0][index - first + span :]]]
+                    part = self._slice(first, TradePage(total, shown[0]))
+                    break
+        if all(_keys(records) == _keys(shown[0]) for records in shown):
             self.changes.store(part, whole_seconds=True)
             self._conclude(part)
             return
@@ -366,6 +369,10 @@ class Reading:
                 compared_at = state.compared_at and min(state.compared_at, soon)
                 self.state = replace(state, fallen_since=None, compared_at=compared_at)
             return False
+        if part.first and state.phase in (Phase.LOADING, Phase.CATCHING_UP):
+            # Pages asked for at once may be answered in another order: only the head tells.
+            self.state = replace(state, next_index=0, descending=False)
+            return True
         if state.fallen_since is None or self._now < state.fallen_since:
             notes.append(
                 f"its list holds {part.total} trades where {state.listed} were listed before; if this lasts,"
@@ -437,77 +444,77 @@ class Reading:
             listed=total,
             accounted=total,
             complete_to=self._cutoff,
-            pruned_to=None if self.changes.batch.refetched_before else state.pruned_to,
+            pruned_to=None if state.pruned_to is None else min(state.pruned_to, self._cutoff),
             compared_at=compared_at,
         )
 
     def _search(self, part: Slice, missing: int | None) -> None:
-        """Where to look next for what is listed and not stored."""
+        """Where to read next for what is listed and not stored."""
         state = self.state = replace(self.state, stored=self._newer(self._cutoff - 1))
         goes_on = bool(part.entries) and self.changes.brought(part.entries[-1].time)
         # More is stored further down: this is a gap, and what is missing in it is new.
         self._urgent = goes_on and missing == 0 and state.stored > part.end
-        if part.first == 0 and not goes_on and state.look >= part.end:
+        if part.first == 0 and not goes_on and state.next_index >= part.end:
             # The head brings nothing that changes the search, which goes on where it was.
-            self.state = replace(state, look=min(state.look + self.changes.net, part.total - 1))
+            self.state = replace(state, next_index=min(state.next_index + self.changes.net, part.total - 1))
             return
-        barren = 0 if self.changes.brought() else state.barren + 1
-        if barren > MANY_LOOKS + part.total // self._largest:
+        unproductive = 0 if self.changes.brought() else state.unproductive + 1
+        if unproductive > MANY_READS + part.total // self._largest:
             self._doubt(part)
             return
-        complete, lacking, lacking_at, span = state.complete_above, state.missing_above, state.missing_at, 0
+        complete, gap, gap_index, span = state.complete_above, state.gap_above, state.gap_index, 0
+        if self._span and not self.changes.brought():
+            complete = None  # what was read in several ways holds nothing that is missing
         if missing is None:
             older = bool(part.entries) and part.entries[0].time < self._cutoff
-            look = part.first - 1 if older else part.end
+            next_index = part.first - 1 if older else part.end
         elif missing == 0:
             last = part.boundaries[-1]
             in_one_second = complete == last.time and last.index < part.end
             complete = last.time if complete is None else min(complete, last.time)
-            if lacking is not None and lacking >= complete:
-                lacking = None
+            if gap is not None and gap >= complete:
+                gap = None
             if goes_on or in_one_second:
-                look = part.end
-            elif lacking is not None:
-                look = self._between(complete, lacking_at)
+                next_index = part.end
+            elif gap is not None:
+                next_index = self._between(complete, gap_index)
             else:
-                look = max(state.stored, part.end)
+                next_index = max(state.stored, part.end)
         else:
             top = part.boundaries[0]
             if complete is not None and top.time >= complete:
                 complete = None
-            if lacking is None or top.time > lacking or not goes_on:
-                lacking, lacking_at = top.time, top.index
+            second = part.time_above(top)
+            met_again = gap is not None and gap >= top.time and part.first <= gap_index <= part.end
+            if gap is None or top.time >= gap:
+                gap, gap_index = top.time, top.index
             if goes_on and not part.reaches_cutoff:
-                look = part.end
-            elif complete is not None and self._hidden(part, top, complete):
-                look = self._newer(complete)
-                span = top.index - look
+                next_index = part.end
+            elif second is not None and (second == complete or met_again):
+                # The pages between showed one second only, and none of them all of it.
+                next_index = self._newer(second)
+                span = max(0, top.index - next_index)
             else:
-                look = self._between(complete, lacking_at)
+                next_index = self._between(complete, gap_index)
         self.state = replace(
             state,
-            look=max(0, min(look, part.total - 1)),
+            next_index=max(0, min(next_index, part.total - 1)),
             descending=goes_on,
             complete_above=complete,
-            missing_above=lacking,
-            missing_at=lacking_at,
+            gap_above=gap,
+            gap_index=gap_index,
             span=span,
-            barren=barren,
+            unproductive=unproductive,
         )
 
-    def _hidden(self, part: Slice, boundary: Boundary, complete: int) -> bool:
-        """Whether what is missing above the boundary is in one second that no page has shown whole."""
-        narrow = boundary.index - self._newer(complete) <= self._largest
-        return part.time_above(boundary) == complete or (narrow and self.state.barren > FEW_LOOKS)
-
-    def _between(self, complete: int | None, lacking_at: int) -> int:
-        """The index to look at, between where nothing is missing above and where something is."""
+    def _between(self, complete: int | None, gap_index: int) -> int:
+        """The index to read next, between where nothing is missing above and where something is."""
         if complete is None:
             return 0
         low = self._newer(complete)
-        if lacking_at - low < self._largest // 2:
+        if gap_index - low < self._largest // 2:
             return low - 1
-        return (low + lacking_at) // 2
+        return (low + gap_index) // 2
 
     def _newer(self, time: int) -> int:
         """How many entries newer than ``time`` are stored, with the changes of this reading."""
@@ -536,8 +543,8 @@ class Reading:
             self.state = replace(state, compare_span=self._longer_span())
 
     def _longer_span(self) -> int:
-        """One second fills the page, or more: how much of the list to read in two ways."""
-        return max(2 * self._largest, 2 * self._span)
+        """One second fills the page, or more: how much of the list to read in several ways."""
+        return min(max(2 * self._largest, 2 * self._span), max(1, self.state.listed - self.state.compare_at))
 
     def _comparison_is_due(self) -> bool:
         """Now and then; while records cannot be read, soon, and then less and less often, up to once a day."""
@@ -548,6 +555,15 @@ class Reading:
         self.state = replace(state, rejected_since=rejected_since)
         every = COMPARE_EVERY_MS if rejected_since is None else min(abs(self._now - rejected_since), DAY_MS)
         return state.compared_at is None or abs(self._now - state.compared_at) >= max(every, 1)
+
+
+def page_sizes(largest: int) -> Sequence[int]:
+    """The page sizes with which a stretch is read that no page shows whole: seams and page numbers differ."""
+    return tuple(dict.fromkeys((largest, largest - 1, largest * 2 // 3)))
+
+
+def _keys(records: Sequence[Trade | RejectedRecord]) -> list[int | bytes]:
+    return [record.fill_key if isinstance(record, Trade) else record.fingerprint for record in records]
 
 
 def _first_state(stored: StoredTrades) -> State:

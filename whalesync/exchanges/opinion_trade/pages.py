@@ -73,7 +73,7 @@ class Slice:
         for place in range(len(self.entries) + 1):
             if place and self.entries[place - 1].time < cutoff:
                 break
-            if self._parts(place):
+            if self._is_boundary(place, cutoff):
                 older = self.entries[place].time if place < len(self.entries) else BEFORE_ALL
                 self.boundaries.append(Boundary(first + place, max(older, cutoff - 1)))
                 self.reaches_cutoff = older < cutoff
@@ -102,13 +102,15 @@ class Slice:
         place = boundary.index - self.first
         return self.entries[place - 1].time if place > 0 else None
 
-    def _parts(self, place: int) -> bool:
+    def _is_boundary(self, place: int, cutoff: int) -> bool:
         """Whether it is known how many entries are newer than the one at ``place``."""
         if place == 0:
             return self.first == 0
         if place == len(self.entries):
             return self.first + place == self.total
         above, below = self.entries[place - 1], self.entries[place]
+        if below.readable and below.time < cutoff:  # so is everything further down, and what is above counts as newer
+            return True
         return above.readable and below.readable and above.time > below.time
 
 
