@@ -19,8 +19,10 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while the command line is being loaded
         code = 130
-    except (ImportError, MemoryError, OSError) as exc:  # too little memory, or too few file descriptors
-        sys.exit(f"whalesync: cannot load the program ({str(exc) or 'not enough memory'}); see 'ulimit -a'")
+    except (ImportError, MemoryError, OSError) as exc:
+        # Too little memory, too few file descriptors, or a package that is missing.
+        reason = str(exc) or "not enough memory"
+        sys.exit(f"whalesync: cannot load the program ({reason}). See 'ulimit -a', or install whalesync again")
     sys.exit(code)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from whalesync.settings import SETTINGS, Settings
-
 SHORTEST_SECRET = 8  # characters; anything shorter is part of ordinary words too
 REDACTED = "***"
 
@@ -16,11 +14,3 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, REDACTED)
     return text
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """Return the values of all secret settings, those of every exchange included."""
-    from whalesync.exchanges import EXCHANGES  # here, because the HTTP client of the exchanges uses redact()
-
-    declared = [*SETTINGS, *(setting for exchange in EXCHANGES.values() for setting in exchange.settings)]
-    return [text for each in declared if each.secret and (text := settings.values.get(each.name, "").strip())]

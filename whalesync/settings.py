@@ -24,7 +24,7 @@ class Setting(Generic[Value]):
 
     Args:
         name: of the environment variable.
-        meaning: one line for the reference; ``unit`` goes with it.
+        meaning: one line for the reference in the README, the unit included.
         parse: makes the value of the text; raises ValueError with what the text must be, without secrets.
         default: the value where nothing is set; None where there is none.
         shown_default: the default in words, where the value does not say it.
@@ -35,7 +35,6 @@ class Setting(Generic[Value]):
     meaning: str
     parse: Callable[[str], Value]
     default: Value
-    unit: str = ""
     shown_default: str = ""
     secret: bool = False
 
@@ -85,27 +84,22 @@ def base_url(text: str) -> str:
     return url
 
 
-DB = Setting[Path | None]("WHALESYNC_DB", "the SQLite file", file_path, None, shown_default="the user data folder")
+DB = Setting[Path | None]("WHALESYNC_DB", "the SQLite file", file_path, None, "whalesync.db in the user data folder")
 TIME_BUDGET = Setting[float | None](
     "WHALESYNC_TIME_BUDGET",
-    "time after which a sync job starts no new work, stores what it has and ends",
+    "seconds after which a sync job starts no new work",
     number(1, 86_400),
     None,
-    unit="seconds",
-    shown_default="50 for sync-whales, 240 for sync-markets",
+    "50 for sync-whales, 240 for sync-markets",
 )
-RETENTION_DAYS = Setting[int](
-    "WHALESYNC_RETENTION_DAYS", "what cleanup keeps", whole_number(1, 36_500), 90, unit="days"
-)
-PING_URL = Setting[str | None](
-    "WHALESYNC_PING_URL", "dead-man's switch, see Monitoring", str, None, shown_default="off", secret=True
-)
+RETENTION_DAYS = Setting[int]("WHALESYNC_RETENTION_DAYS", "days that cleanup keeps", whole_number(1, 36_500), 90)
+PING_URL = Setting[str | None]("WHALESYNC_PING_URL", "dead-man's switch, see Monitoring", str, None, "off", secret=True)
 ENV_FILE = Setting[Path | None](
     "WHALESYNC_ENV_FILE",
     "the env file",
     file_path,
     None,
-    shown_default="whalesync/env in the user config folder",
+    "whalesync/env in the user config folder",
 )
 
 SETTINGS: tuple[Setting[object], ...] = (DB, TIME_BUDGET, RETENTION_DAYS, PING_URL, ENV_FILE)  # type: ignore[assignment]  # a tuple of settings of any value
@@ -200,7 +194,10 @@ def _user_dir(kind: str) -> Path:
 
 def _env_file(environ: Mapping[str, str]) -> Path | None:
     if named := environ.get(ENV_FILE.name):
-        return file_path(named)
+        try:
+            return file_path(named)
+        except ValueError as exc:
+            raise SettingsError(f"{ENV_FILE.name} {exc}") from exc
     usual = default_env_file()
     # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
     return usual if os.path.exists(usual) else None  # noqa: PTH110  (a folder that may not be entered is no error here)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from support.monitor import SECRET, Monitor, running_monitor
 
-from whalesync.host.ping import Pinger
+from whalesync.jobs.ping import Pinger
 
 KEY = "k" * 20
 

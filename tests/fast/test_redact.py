@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.second_exchange import SecondExchange, Server
 
-from whalesync.exchanges import EXCHANGES
-from whalesync.redact import redact, secrets_of
+from whalesync.exchanges import EXCHANGES, secrets_of
+from whalesync.redact import redact
 from whalesync.settings import Setting, Settings
 
 

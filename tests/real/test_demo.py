@@ -40,9 +40,10 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
     with sandbox:
         assert sandbox.stdout is not None and sandbox.stderr is not None
         try:
-            key, url, _, *addresses = [sandbox.stdout.readline().strip() for _ in range(8)]
+            key, url, database, _, *addresses = [sandbox.stdout.readline().strip() for _ in range(9)]
             assert key.startswith("OPINION_TRADE_API_KEY=")
             assert url.startswith("WHALESYNC_API_URL=http://127.0.0.1:")
+            assert database == f"WHALESYNC_DB={tmp_path / 'sandbox.db'}"
             (tmp_path / "env").write_text(f"{key}\n{url}\n")
             (tmp_path / "list").write_text("\n".join(addresses) + "\n")
             environ = {**base, "WHALESYNC_ENV_FILE": str(tmp_path / "env"), "WHALESYNC_TIME_BUDGET": "3"}

@@ -22,7 +22,7 @@ from whalesync.settings import Setting, Settings, base_url, whole_number
 PAGE = 3
 
 URL = Setting[str]("SECOND_URL", "its address", base_url, "https://second.example")
-RATE = Setting[int]("SECOND_RATE_LIMIT", "requests", whole_number(1, 10_000), 50, unit="per second")
+RATE = Setting[int]("SECOND_RATE_LIMIT", "requests per second", whole_number(1, 10_000), 50)
 
 
 class Server(httpx.BaseTransport):

@@ -80,11 +80,14 @@ def sandbox(
         exchange = Sandbox(world.books, port=port)
     except OSError as exc:
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
+    settings = Settings.load()
+    database = settings.db.with_name("sandbox.db")
     addresses = "\n".join(world.whales)
-    print_data(f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\n\n{addresses}\n")
-    env_file = Settings.load().env_file or default_env_file()
+    print_data(
+        f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\nWHALESYNC_DB={database}\n\n{addresses}\n"
+    )
     print_error(
-        f"Put the two settings into {env_file} while you try it, and add some of the addresses with "
+        f"Put the settings into {settings.env_file or default_env_file()} for a while, and add some addresses with "
         "'whalesync whales add ADDRESS'. Serving; Ctrl-C ends it."
     )
     exchange.serve_forever()

@@ -23,11 +23,11 @@ from whalesync.errors import (
     Unreachable,
     WhalesyncError,
 )
-from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, secrets_of
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
-from whalesync.redact import redact, secrets_of
+from whalesync.redact import redact
 from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
 from whalesync.store import whales
 from whalesync.store.copying import fault_of

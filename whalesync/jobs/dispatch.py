@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from whalesync.errors import AnotherRunActive, describe
-from whalesync.host.ping import Pinger
+from whalesync.jobs.ping import Pinger
 from whalesync.jobs.run import Clock, Run, run_job
 from whalesync.jobs.table import Job
-from whalesync.redact import secrets_of
 from whalesync.settings import PING_URL, Settings
 
 
@@ -27,10 +26,7 @@ def perform(
         AnotherRunActive: the job is running already; nothing was done, and the monitor was not pinged.
         WhalesyncError, Interrupted: the run failed; its row and the monitor say so.
     """
-    url = settings.get(PING_URL)
-    # Without a monitor nothing leaves the host, and no exchange is loaded to ask it for its secrets.
-    secrets = secrets_of(settings) if url else ()
-    pinger = Pinger(url, job.command, secrets=secrets, log_step=log_step)
+    pinger = Pinger(settings.get(PING_URL), job.command, secrets=_secrets(settings), log_step=log_step)
     try:
         with run_job(job, settings, clock=clock, log_step=log_step, report_progress=report_progress) as run:
             pinger.start()
@@ -44,3 +40,11 @@ def perform(
         raise
     pinger.success("\n".join([run.summary, *run.errors()]))
     return run
+
+
+def _secrets(settings: Settings) -> Sequence[str]:
+    if not settings.get(PING_URL):
+        return ()  # Nothing leaves the host, and no exchange is loaded to name its secrets.
+    from whalesync.exchanges import secrets_of
+
+    return secrets_of(settings)

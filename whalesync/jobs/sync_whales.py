@@ -120,7 +120,7 @@ class WhaleSync:
         self._run(self._comparisons, self.run.deadline)
 
     def finish(self) -> None:
-        """Say what was done.
+        """Set the summary.
 
         Raises:
             ExchangeError, JobFailed: nothing could be done for an exchange.
@@ -183,7 +183,6 @@ class WhaleSync:
             raise
         except ExchangeError as exc:
             self._fail(served, whale, exc)
-        self.run.report_progress(f"{len(served.looked_at)} wallets, {counted(self.run.items, 'new trade')}")
 
     def _fail(self, served: Served, whale: Whale, problem: object) -> None:
         served.failed.add(whale.id)
@@ -251,10 +250,12 @@ class WhaleSync:
         served.markets = known
         served.paces[whale.id] = batch.pace
         self.run.items += len(batch.new)
+        polled = counted(len(served.looked_at), "wallet")
+        self.run.report_progress(f"{polled}, {counted(self.run.items, 'new trade')}")
         self._report(served, whale, batch)
 
     def _report(self, served: Served, whale: Whale, batch: Batch) -> None:
-        """Say what a batch holds that somebody must know."""
+        """Log a batch's changes, and record its problems."""
         changes = [
             f"{len(rows)} {name}"
             for name, rows in (

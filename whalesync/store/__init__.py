@@ -1,1 +1,1 @@
-"""The database file, by table: SQL and nothing else. No decision is taken here, and no other package contains SQL."""
+"""The database file: its tables, locks and copies. All SQL of the program is here."""

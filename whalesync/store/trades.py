@@ -89,12 +89,12 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
         rejected.keep_counted(db, whale.id, source, batch.rejected, run_id=run_id, now=now)
     if batch.recounted:
         rejected.recount(db, batch.recounted)
-    _supersede(db, batch, now)
+    _update_rows(db, batch, now)
     save_state(db, whale.id, batch.state)
 
 
-def _supersede(db: Database, batch: Batch, now: int) -> None:
-    """Mark rows as no longer listed, or as listed again, and correct their fee and profit."""
+def _update_rows(db: Database, batch: Batch, now: int) -> None:
+    """Mark rows as superseded or listed again, and correct fees and profits."""
     changed = [(now, row_id) for row_id in batch.superseded] + [(None, row_id) for row_id in batch.revived]
     if changed:
         db.execute_many(

@@ -134,7 +134,7 @@ def _activity_columns(rows: Sequence[Row], now: int) -> list[Column]:
         Column("Action", [text.plain(row["action"]) for row in rows], styles=ACTION_STYLES, least=5),
         Column("Side", [_side(row) for row in rows], rank=1, least=4),
         Column("Amount", [text.money(row["amount"]) for row in rows], right=True),
-        Column("Price", [text.price(row["price"]) for row in rows], right=True, rank=2),
+        Column("Price", [_price(row) for row in rows], right=True, rank=2),
         Column("Shares", [text.count(row["shares"]) for row in rows], right=True, rank=6),
         Column("Fee", [text.money(row["fee"]) for row in rows], right=True, rank=8),
         Column("Profit", profits, right=True, rank=3),
@@ -142,6 +142,12 @@ def _activity_columns(rows: Sequence[Row], now: int) -> list[Column]:
         Column("Category", [text.plain(row["market_category"]) for row in rows], rank=7, least=8),
         Column("Market ID", [text.plain(row["market_external_id"]) for row in rows], rank=5),
     ]
+
+
+def _price(row: Row) -> str:
+    """The price; a conversion such as SPLIT or MERGE has none, which the exchange gives as 0."""
+    converted = row["action"] not in (BUY, SELL) and not row["price"]
+    return text.UNKNOWN if converted else text.price(row["price"])
 
 
 def _side(row: Row) -> str:

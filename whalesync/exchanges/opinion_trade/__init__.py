@@ -24,24 +24,23 @@ def _key(text: str) -> str | None:
 
 API_KEY = Setting[str | None](
     "OPINION_TRADE_API_KEY",
-    "Opinion.Trade's key; sync-markets and sync-whales need it",
+    "the key of Opinion.Trade; sync-markets and sync-whales need it",
     _key,
     None,
-    shown_default="none",
+    "none",
     secret=True,
 )
 API_URL = Setting[str](
     "WHALESYNC_API_URL",
-    "Opinion.Trade's base address; https, or http on loopback only",
+    "base address of Opinion.Trade; https, or http on loopback only",
     base_url,
     "https://openapi.opinion.trade/openapi",
 )
 RATE_LIMIT = Setting[int](
     "WHALESYNC_RATE_LIMIT",
-    "requests to Opinion.Trade, from all processes that share the database file",
+    "requests that may arrive at Opinion.Trade in any one second, from all processes",
     whole_number(1, 10_000),
     15,
-    unit="per second",
 )
 
 

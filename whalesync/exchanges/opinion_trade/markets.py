@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from whalesync.errors import AuthenticationError, ExchangeChanged, ExchangeError, OutOfTime, RequestRefused
 from whalesync.exchanges.base import Catalog, Task, Tradable
+from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE
 from whalesync.records import MARKET, Market, RejectedRecord
 
 if TYPE_CHECKING:
     from whalesync.exchanges.opinion_trade.api import Api
 
-PAGE_SIZE = 20
 MOST_PAGES = 5_000
 MOST_BARREN_PAGES = 10  # in a row that list nothing new: the list has ended, or the exchange repeats itself
 MOST_ROUNDS = 3  # of reading pages again
@@ -74,7 +74,7 @@ class MarketSync:
         self._catalog.run(map(self._page, self._pages()), share=LIST_SHARE)
         # A total may be too small: go on where the last page is full and not a repetition.
         number = self._last_page() + 1
-        while self._lengths.get(number - 1) == PAGE_SIZE and not self._barren and number <= MOST_PAGES:
+        while self._lengths.get(number - 1) == LARGEST_PAGE and not self._barren and number <= MOST_PAGES:
             self._catalog.run([self._page(number)], share=LIST_SHARE)
             number += 1
         for _ in range(MOST_ROUNDS):
@@ -92,7 +92,7 @@ class MarketSync:
             yield number
 
     def _last_page(self) -> int:
-        return ceil(self._total / PAGE_SIZE)
+        return ceil(self._total / LARGEST_PAGE)
 
     def _doubtful_pages(self) -> list[int]:
         """The pages to read again: where markets can have been missed between two pages, and where new ones stand."""
@@ -141,7 +141,7 @@ class MarketSync:
         unread = 0 if self._ended else pages - len(self._totals.keys() & range(1, pages + 1))
         if unread:
             self._catalog.record_problem("markets", f"{unread} of {pages} pages were not read")
-        elif not total <= listed < total + PAGE_SIZE:
+        elif not total <= listed < total + LARGEST_PAGE:
             self._catalog.record_problem("markets", f"{listed} are listed, but the exchange counts {total}")
         elif self._doubtful_pages():
             self._catalog.record_problem("markets", "the list changed while it was read; some may be missing")
