@@ -44,7 +44,7 @@ def run(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
     db, batches = run.db, Batches(run, sleep)
     cut = safe_cut(run)
     retention.widen_cache(db)
-    batches.delete(partial(delete_trades, db, cut))
+    batches.delete(partial(delete_trades, db, cut, {}))
     rejected = retention.old_rejected_records(db, cut)
     for first in range(0, len(rejected), BATCH_ROWS):
         ids = rejected[first : first + BATCH_ROWS]
@@ -90,15 +90,16 @@ def safe_cut(run: Run) -> int:
     return min(now, known + HOUR) - keep
 
 
-def delete_trades(db: Database, cut: int) -> int:
+def delete_trades(db: Database, cut: int, pruned: dict[int, str]) -> int:
     """Delete one batch of trades, and let the trade sources know the cut in the same transaction.
 
-    A source that finds rows missing must know why, and a sync may have changed its state since the last batch.
+    A source that finds rows missing must know why, and a sync may have changed its state since the last batch:
+    ``pruned`` has the states by wallet as the last batch left them.
     """
     for whale_id, platform, state in retention.states(db):
-        pruned = EXCHANGES[platform].trades.prune(state, cut)
-        if pruned != state:
-            trades.save_state(db, whale_id, pruned)
+        if pruned.get(whale_id) != state:
+            pruned[whale_id] = EXCHANGES[platform].trades.prune(state, cut)
+            trades.save_state(db, whale_id, pruned[whale_id])
     return retention.delete_trades(db, cut, BATCH_ROWS)
 
 
