@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 BUY, SELL = "BUY", "SELL"
 
@@ -123,8 +124,7 @@ def fill_key(
     return (int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS) | FILL_KEY_RULE
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedRecord:
+class RejectedRecord(NamedTuple):
     """A record that cannot be read: why, and as it came (JSON). ``timestamp`` (ms) is its time if that is readable."""
 
     reason: str

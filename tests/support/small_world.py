@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from whalesync.exchanges.base import Batch, NewFill, Pace, StoredEntry
 from whalesync.exchanges.opinion_trade.exact import COMPARE_EVERY_MS, FALL_LASTS_MS, OpinionTrades
@@ -159,9 +160,9 @@ class File:
         self._serial += 1
         self.rows.append(StoredEntry(self._serial, key, time, copy=copy, copies=copies, fee=fee))
 
-    def _change(self, row_id: int, **values: object) -> None:
+    def _change(self, row_id: int, **values: Any) -> None:
         at = next(i for i, row in enumerate(self.rows) if row.id == row_id)
-        self.rows[at] = replace(self.rows[at], **values)  # type: ignore[arg-type]  # fields of the row
+        self.rows[at] = self.rows[at]._replace(**values)
 
 
 @dataclass

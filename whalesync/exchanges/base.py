@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from whalesync.records import Market, RejectedRecord, Trade
 from whalesync.settings import Setting, Settings
@@ -32,8 +32,7 @@ Task: TypeAlias = Generator[list[Call], Any, None]
 """Yields the calls whose results it needs next, all made at once, and is resumed with their results."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
+class StoredEntry(NamedTuple):
     """A stored row of one wallet, as far as it takes part in comparing.
 
     ``id`` is that of the activity row, or of the rejected record. ``key`` is the fill key, or the fingerprint of
@@ -66,16 +65,14 @@ class StoredTrades(Protocol):
         """Whether any rejected record counts as an entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewFill:
+class NewFill(NamedTuple):
     """A fill to store, with the number of its copy (from 1)."""
 
     trade: Trade
     copy: int
 
 
-@dataclass(frozen=True, slots=True)
-class CountedRecord:
+class CountedRecord(NamedTuple):
     """A rejected record, how many ``copies`` of it the list holds, and its place in the list as a time (ms)."""
 
     record: RejectedRecord
@@ -83,8 +80,7 @@ class CountedRecord:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(NamedTuple):
     """A stored fill whose fee or profit the exchange has changed."""
 
     id: int
@@ -125,8 +121,7 @@ class Batch:
     exchange_changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a wallet has been read.
 
     ``phase`` is the state's name; ``complete``: whether everything listed down to the retention cutoff is stored;
@@ -176,8 +171,7 @@ class TradeSource(Protocol):
         """How far the wallet has been read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tradable:
+class Tradable(NamedTuple):
     """A stored market that can be traded now. Times in ms; ``*_left_out_since``: a run had no time for it since."""
 
     id: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from whalesync.records import RejectedRecord, Trade
 
@@ -13,8 +14,7 @@ BEFORE_ALL = -1  # older than any entry
 AFTER_ALL = 10**15  # newer than any entry
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(NamedTuple):
     """Page ``number`` (from 1) of a wallet's list, ``limit`` entries a page."""
 
     limit: int
@@ -26,16 +26,14 @@ class PageRequest:
         return (self.number - 1) * self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class TradePage:
+class TradePage(NamedTuple):
     """A response: the entries of a page in the order of the list, and the length of the whole list."""
 
     total: int
     entries: Sequence[Trade | RejectedRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An entry of the list. An unreadable time is that of a neighbour, and makes no boundary."""
 
     time: int

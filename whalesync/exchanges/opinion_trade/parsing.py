@@ -11,8 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from whalesync.errors import ContradictoryList, InvalidResponse
 from whalesync.exchanges.opinion_trade.pages import TradePage
@@ -34,8 +33,7 @@ MAX_PAYLOAD_CHARS = 65_536
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class MarketPage:
+class MarketPage(NamedTuple):
     """A page of the list of markets. ``records`` has the children too; ``total`` and ``length`` do not count them."""
 
     total: int
