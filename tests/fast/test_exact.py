@@ -6,15 +6,17 @@ The worlds are those of ``support.small_world``; larger scopes are tried by ``te
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from types import ModuleType
 
 import pytest
-from support.small_world import DAY, KINDS, Listed, Scope, courses, fill, lists
+from support.small_world import DAY, KINDS, File, Listed, Scope, courses, fill, lists
 
 from whalesync.exchanges.opinion_trade import changes, exact, pages
 from whalesync.exchanges.opinion_trade.exact import OpinionTrades
+from whalesync.exchanges.opinion_trade.pages import TradePage
 
 LATE = (Listed(1, fill(1, "a")), Listed(3, fill(3, "a")))  # an equal one, or one in between
 ONE_SECOND = (Listed(2, fill(2, "a")), Listed(2, fill(2, "b")))
@@ -48,6 +50,21 @@ def test_an_order_of_its_own_on_each_page() -> None:
     for initial in lists(4, kinds):
         if sum(item.time == 2 for item in initial) <= 2:
             courses(initial, scope)
+
+
+def test_a_page_that_shows_another_stretch_is_not_believed() -> None:
+    """A trade removed above a second and one that comes late below it keep the total, and move what a page shows."""
+    source, file = OpinionTrades(), File()
+    listed = [fill(time) for time in range(78, 40, -1)] + [fill(40, name) for name in "abcde"] + [fill(5)]
+    moved = [*listed[1:], fill(4)]
+    state = json.dumps({"listed": len(listed), "next_index": 38, "span": 5})
+    (reading,) = source.next(state, file)
+    whole = next(each for each in reading if each.first <= 38 and each.first + each.limit >= 43)
+    responses = [
+        TradePage(len(listed), (moved if each == whole else listed)[each.first : each.first + each.limit])
+        for each in reading
+    ]
+    assert source.take(state, reading, responses, file, now=100, cutoff=0).new == []
 
 
 # Each takes one thought out of the exact sync: what it says, what is put in its place, and where that shows.

@@ -322,13 +322,15 @@ class Interpretation:
         part = self._slice(first, TradePage(total, shown[0]))
         if any(self._slice(first, TradePage(total, records)).fault(end - first) for records in shown):
             return
-        if {index, index + span} <= {boundary.index for boundary in part.boundaries}:
+        if part.divides_at(index, index + span):
             for request, page in read:
                 if request.first <= index and index + span <= request.first + request.limit:
                     # One page shows these seconds whole: which trades they hold needs no second reading.
                     whole = page.entries[index - request.first :][:span]
                     shown = [[*shown[0][: index - first], *whole, *shown[0][index - first + span :]]]
                     part = self._slice(first, TradePage(total, shown[0]))
+                    if len(whole) < span or not part.divides_at(index, index + span):
+                        return  # it shows another stretch: the list has moved, although it is as long as before
                     break
         if all(_keys(records) == _keys(shown[0]) for records in shown):
             self.changes.store(part, whole_seconds=True)

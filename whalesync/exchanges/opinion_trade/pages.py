@@ -95,6 +95,10 @@ class Slice:
         """The newest time of which all entries are shown; the oldest is just above the last boundary."""
         return AFTER_ALL if self.first == 0 else self.boundaries[0].time
 
+    def divides_at(self, *indexes: int) -> bool:
+        """Whether there is a boundary at each of these indexes."""
+        return set(indexes) <= {boundary.index for boundary in self.boundaries}
+
     def time_above(self, boundary: Boundary) -> int | None:
         """The time of the entry just above a boundary, if it is shown."""
         place = boundary.index - self.first
