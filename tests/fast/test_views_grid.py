@@ -26,7 +26,7 @@ def test_the_chart_shows_buys_above_and_sells_below() -> None:
 
 
 def test_a_chart_uses_its_width() -> None:
-    """Where there is room bars grow up to a limit, where there is none the oldest days are left out."""
+    """With room to spare, bars grow up to a limit; without it, the oldest days are left out."""
     wide = [line for _, line in chart.volume_chart(["2026-02-28"] * 3, [7.0] * 3, [0.0] * 3, width=200)]
     assert (wide[0], wide[-1]) == ("$7 │████ ████ ████", "    02-28    02-28")
     bought = [99.0, *[7.0] * 8]
