@@ -11,8 +11,12 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 BUY, SELL = "BUY", "SELL"
+SPLIT, MERGE = "SPLIT", "MERGE"
 
-ACTIVATED = "activated"
+ACTIVATED, RESOLVED = "activated", "resolved"
+
+#: the statuses of markets that have not ended
+NOT_ENDED = ("created", ACTIVATED, "resolving")
 
 #: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
 MARKET, TOPIC = "market", "topic"
@@ -122,6 +126,24 @@ def fill_key(
     )
     digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS) | FILL_KEY_RULE
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What a wallet holds of one outcome, as its exchange lists it.
+
+    ``shares`` may be 0 in a row that the exchange keeps listing; ``avg_price`` is what was paid for a share on average.
+    """
+
+    market_external_id: str
+    market_title: str
+    outcome: str | None
+    outcome_label: str
+    token_id: str | None
+    shares: float
+    avg_price: float | None
+    parent_external_id: str | None = None
+    parent_title: str | None = None
 
 
 class RejectedRecord(NamedTuple):

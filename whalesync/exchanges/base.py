@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from whalesync.records import Market, RejectedRecord, Trade
+from whalesync.records import Market, Position, RejectedRecord, Trade
 from whalesync.settings import Setting, Settings
 
 Request: TypeAlias = Any
@@ -210,6 +210,19 @@ class Catalog(Protocol):
         """Run tasks until they are done, or until ``share`` of the time that is left has passed."""
 
 
+class Holdings(NamedTuple):
+    """The positions of one wallet, as one reading of the whole list shows them.
+
+    ``complete``: whether nothing can be missing, so that a position that is not among them is gone. ``total`` is the
+    length of the list as the exchange counts it.
+    """
+
+    positions: Sequence[Position]
+    rejected: Sequence[RejectedRecord]
+    total: int
+    complete: bool
+
+
 class Connection(Protocol):
     """An open connection to one exchange; threads may share it. Every method may block."""
 
@@ -219,6 +232,14 @@ class Connection(Protocol):
         Raises:
             OutOfTime: the time budget ended before the request could be sent.
             ExchangeError: the request failed, after retries.
+        """
+
+    def list_positions(self, wallet: str) -> Holdings:
+        """Read all pages of a wallet's positions.
+
+        Raises:
+            OutOfTime: the time budget ended before the last page was read.
+            ExchangeError: a request failed, after retries.
         """
 
     def exchange_time(self) -> int | None:

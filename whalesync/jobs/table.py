@@ -65,6 +65,16 @@ SYNC_WHALES = Job(
     budget=50 * SECOND,
     runner="whalesync.jobs.sync_whales:run",
 )
+SYNC_POSITIONS = Job(
+    command="sync-positions",
+    type="positions",
+    summary="Fetch what every wallet on the watch list holds.",
+    purpose="What every tracked wallet holds, every 15 minutes, apart from the other jobs' minutes.",
+    cron="3-59/15 * * * *",
+    interval=15 * MINUTE,
+    budget=240 * SECOND,
+    runner="whalesync.jobs.sync_positions:run",
+)
 COMPUTE_STATS = Job(
     command="compute-stats",
     type="stats",
@@ -92,7 +102,7 @@ CLEANUP = Job(
     runner="whalesync.jobs.cleanup:run",
 )
 
-JOBS = (SYNC_MARKETS, SYNC_WHALES, COMPUTE_STATS, CLEANUP)
+JOBS = (SYNC_MARKETS, SYNC_WHALES, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
 
 
 def job_named(command: str) -> Job:

@@ -7,10 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from whalesync.exchanges.base import Tradable
-from whalesync.records import ACTIVATED, MARKET, TOPIC, Market, Trade
+from whalesync.records import ACTIVATED, MARKET, RESOLVED, TOPIC, Market, Position, Trade
 from whalesync.store.database import Database, bindable
-
-RESOLVED = "resolved"
 
 _KEY = ("kind", "external_id", "created_at")
 _FIELDS = [field.name for field in fields(Market) if field.name not in _KEY]
@@ -59,19 +57,21 @@ def _values(market: Market, now: int) -> dict[str, Any]:
     }
 
 
-def ids_for(db: Database, platform: str, trades: Iterable[Trade], now: int, known: dict[str, int]) -> dict[str, int]:
-    """Our ids of the markets that ``trades`` are in, added to ``known``; inside a write transaction.
+def ids_for(
+    db: Database, platform: str, records: Iterable[Trade | Position], now: int, known: dict[str, int]
+) -> dict[str, int]:
+    """Our ids of the markets that trades or positions are in, added to ``known``; inside a write transaction.
 
-    A market or topic not seen yet gets a stub row from what the trade says, which the next market sync fills in.
+    A market or topic not seen yet gets a stub row from what the record says, which the next market sync fills in.
     """
-    for trade in trades:
-        external_id = trade.market_external_id
+    for record in records:
+        external_id = record.market_external_id
         if external_id in known:
             continue
-        if trade.parent_external_id is not None and trade.parent_title:
-            _id_or_stub(db, platform, TOPIC, trade.parent_external_id, None, trade.parent_title, now)
+        if record.parent_external_id is not None and record.parent_title:
+            _id_or_stub(db, platform, TOPIC, record.parent_external_id, None, record.parent_title, now)
         known[external_id] = _id_or_stub(
-            db, platform, MARKET, external_id, trade.parent_external_id, trade.market_title, now
+            db, platform, MARKET, external_id, record.parent_external_id, record.market_title, now
         )
     return known
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from whalesync.errors import AuthenticationError, InvalidResponse, RateLimited, RequestRefused, ServerError
-from whalesync.exchanges.base import Catalog
+from whalesync.exchanges.base import Catalog, Holdings
 from whalesync.exchanges.http import Client
-from whalesync.exchanges.opinion_trade import markets, parsing
+from whalesync.exchanges.opinion_trade import markets, parsing, positions
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE, PageRequest, TradePage
 
 KEY_HEADER = "apikey"
@@ -48,6 +48,15 @@ class Api:
     def fetch_liquidity(self, token_id: str) -> float:
         """USD resting in a token's order book, on both sides. A token without a book is refused."""
         return parsing.parse_liquidity(self._client.get("/token/orderbook", {"token_id": token_id}))
+
+    def fetch_positions(self, wallet: str, number: int) -> parsing.PositionPage:
+        """Page ``number`` (from 1) of what a wallet holds, the most shares first."""
+        result = self._client.get(f"/positions/user/{wallet}", {"page": number, "limit": LARGEST_PAGE})
+        return parsing.parse_positions(result, LARGEST_PAGE)
+
+    def list_positions(self, wallet: str) -> Holdings:
+        """Read all pages of a wallet's positions; see ``positions``."""
+        return positions.read_all(lambda number: self.fetch_positions(wallet, number))
 
     def exchange_time(self) -> int | None:
         """The exchange's own clock now (ms), as its latest response gave it; None if none did. No request."""

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from whalesync.errors import ContradictoryList, InvalidResponse
 from whalesync.exchanges.opinion_trade.pages import TradePage
-from whalesync.records import BUY, MARKET, SELL, TOPIC, Market, RejectedRecord, Trade
+from whalesync.records import BUY, MARKET, RESOLVED, SELL, TOPIC, Market, Position, RejectedRecord, Trade
 
 WEB_PAGE = "https://app.opinion.trade/detail?topicId="
 
 STATUSES = {1: "created", 2: "activated", 3: "resolving", 4: "resolved", 5: "failed", 6: "deleted"}
-RESOLVED = STATUSES[4]
 FILLED = 2
 FILLED_NAMES = ("filled", "finished")
 CATEGORICAL = 1
@@ -41,6 +40,13 @@ class MarketPage(NamedTuple):
     records: list[Market | RejectedRecord]
 
 
+class PositionPage(NamedTuple):
+    """A page of a wallet's positions; ``total`` is the length of the whole list."""
+
+    total: int
+    records: list[Position | RejectedRecord]
+
+
 class InvalidRecord(Exception):
     """Why a record cannot be read."""
 
@@ -55,6 +61,12 @@ def parse_markets(result: Any, limit: int) -> MarketPage:
     """A page of the list of markets, of at most ``limit`` entries, each followed by its children."""
     total, entries = _list_of(result, limit)
     return MarketPage(total, len(entries), [record for raw in entries for record in with_children(raw)])
+
+
+def parse_positions(result: Any, limit: int) -> PositionPage:
+    """A page of a wallet's positions, of at most ``limit`` entries."""
+    total, entries = _list_of(result, limit)
+    return PositionPage(total, [parse_or_reject(raw, _position) for raw in entries])
 
 
 def parse_price(result: Any) -> float | None:
@@ -160,6 +172,26 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         parent_external_id=parent,
         parent_title=parent_title if parent else None,
         outcome_label=_text(raw, "outcome") or None,
+    )
+
+
+def _position(raw: Mapping[str, Any]) -> Position:
+    outcome, market, parent = _outcome(raw), _id(raw, "marketId"), _parent_id(raw)
+    label = _text(raw, "outcome") or outcome
+    if label is None:
+        raise InvalidRecord(f"outcomeSide is {raw.get('outcomeSide')!r:.20}, neither 1 (yes) nor 2 (no)")
+    parent_title = _text(raw, "rootMarketTitle") or None
+    average = _not_negative(raw, "avgEntryPrice")
+    return Position(
+        market_external_id=market,
+        market_title=_text(raw, "marketTitle") or parent_title or f"market {market}",
+        outcome=outcome,
+        outcome_label=label,
+        token_id=_text(raw, "tokenId") or None,
+        shares=_given(_not_negative(raw, "sharesOwned"), "sharesOwned"),
+        avg_price=average or None,  # what is held has cost something: 0 is one way to say that it is not known
+        parent_external_id=parent,
+        parent_title=parent_title if parent else None,
     )
 
 

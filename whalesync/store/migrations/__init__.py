@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from whalesync.store.migrations import from_schema_1, schema_2
+from whalesync.store.migrations import from_schema_1, schema_2, schema_3
 
 steps = Migrations("whalesync")
 
@@ -21,3 +21,9 @@ def second(db: Database) -> None:
         from_schema_1.upgrade(db)
     else:
         schema_2.create(db)
+
+
+@steps()
+def third(db: Database) -> None:
+    """Schema 3."""
+    schema_3.upgrade(db)
