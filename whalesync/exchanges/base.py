@@ -126,7 +126,8 @@ class Progress(NamedTuple):
 
     ``phase`` is the state's name; ``complete``: whether everything listed down to the retention cutoff is stored;
     ``listed`` and ``accounted``: how long the exchange's list is, and how much of it is accounted for, both None
-    where that is not known; ``compared_at``: when every row was last compared with the exchange's (ms).
+    where that is not known; ``compared_at``: when every row was last compared with the exchange's (ms);
+    ``known_from``: every trade since then (ms) is or was stored, 0 if none is older, None if that is not known.
     """
 
     phase: str
@@ -134,6 +135,7 @@ class Progress(NamedTuple):
     listed: int | None = None
     accounted: int | None = None
     compared_at: int | None = None
+    known_from: int | None = None
 
     @property
     def missing(self) -> int | None:
@@ -214,13 +216,14 @@ class Holdings(NamedTuple):
     """The positions of one wallet, as one reading of the whole list shows them.
 
     ``complete``: whether nothing can be missing, so that a position that is not among them is gone. ``total`` is the
-    length of the list as the exchange counts it.
+    length of the list as the exchange counts it. ``requests``: how many were made.
     """
 
     positions: Sequence[Position]
     rejected: Sequence[RejectedRecord]
     total: int
     complete: bool
+    requests: int
 
 
 class Connection(Protocol):
@@ -268,6 +271,9 @@ class Exchange(Protocol):
 
     def check_settings(self, settings: Settings) -> None:
         """Raise SettingsError if the exchange cannot be asked with these settings."""
+
+    def requests_per_second(self, settings: Settings) -> float:
+        """How many requests the exchange allows in a second."""
 
     def connect(
         self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]

@@ -66,6 +66,10 @@ class OpinionTrade:
             file = settings.env_file or default_env_file()
             raise SettingsError(f"{API_KEY.name} is not set. Put {API_KEY.name}=… into {file} or into the environment.")
 
+    def requests_per_second(self, settings: Settings) -> float:
+        """How many requests the exchange allows in a second."""
+        return settings.get(RATE_LIMIT)
+
     @contextmanager
     def connect(
         self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]

@@ -59,6 +59,7 @@ CREATE TABLE removed_flows (
     whale_id INTEGER NOT NULL REFERENCES whales (id),
     market_id INTEGER NOT NULL REFERENCES markets (id),
     outcome TEXT NOT NULL,
+    label TEXT,
     shares_in REAL NOT NULL,
     cost_in REAL NOT NULL,
     shares_out REAL NOT NULL,
