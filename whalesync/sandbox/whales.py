@@ -182,19 +182,19 @@ class Portfolio:
         # Trades never go away, so those that show are the same ones as long as there are as many.
         if len(trades) != self._counted:
             self._held, self._counted = _holdings(trades), len(trades)
-        return [
-            {"tokenId": token, "sharesOwned": plain(shares), "avgEntryPrice": plain(cost / shares)}
-            for (market, side), (shares, cost) in self._held.items()
-            if market in self._traded
-            for token in [self._traded[market].market["yesTokenId" if side == 1 else "noTokenId"]]
-            if shares > 0 and not self._claimed(market, side, at)
-        ]
+        rows = []
+        for (market, side), (shares, cost) in self._held.items():
+            traded = self._traded.get(market)
+            if traded and shares > 0 and not self._claimed(traded, yes=side == 1, at=at):
+                token = traded.market["yesTokenId" if side == 1 else "noTokenId"]
+                rows.append({"tokenId": token, "sharesOwned": plain(shares), "avgEntryPrice": plain(cost / shares)})
+        return rows
 
-    def _claimed(self, market: int, side: int, at: float) -> bool:
-        traded = self._traded[market]
-        if at < traded.settled_at or traded.path.wins != (side == 1):
+    def _claimed(self, traded: Traded, *, yes: bool, at: float) -> bool:
+        if at < traded.settled_at or traded.path.wins != yes:
             return False
-        return at >= traded.settled_at + 3600 * Random(f"{self._seed}/claim/{market}").uniform(1, 12)
+        hours = Random(f"{self._seed}/claim/{traded.market['marketId']}").uniform(1, 12)
+        return at >= traded.settled_at + 3600 * hours
 
 
 def _holdings(trades: Iterable[Record]) -> dict[_Outcome, tuple[Decimal, Decimal]]:
