@@ -237,6 +237,9 @@ class Connection(Protocol):
             ExchangeError: the request failed, after retries.
         """
 
+    def count_trades(self, wallet: str) -> int:
+        """Ask how many trades the exchange lists of a wallet. Raises as ``fetch_trades``."""
+
     def list_positions(self, wallet: str) -> Holdings:
         """Read all pages of a wallet's positions.
 
@@ -259,6 +262,15 @@ class Connection(Protocol):
         """
 
 
+class Candidate(NamedTuple):
+    """A wallet of an exchange's leaderboard; ``usd`` is what it is ranked by, None if the exchange does not say."""
+
+    rank: int
+    address: str
+    name: str | None
+    usd: float | None
+
+
 class Exchange(Protocol):
     """One exchange. The modules behind ``connect`` are loaded when it is called, not before."""
 
@@ -268,12 +280,28 @@ class Exchange(Protocol):
     """As people call it."""
     settings: Sequence[Setting[Any]]
     trades: TradeSource
+    no_trades_hint: str
+    """Why a wallet that trades may be listed without trades, and what to do."""
 
     def check_settings(self, settings: Settings) -> None:
         """Raise SettingsError if the exchange cannot be asked with these settings."""
 
     def requests_per_second(self, settings: Settings) -> float:
         """How many requests the exchange allows in a second."""
+
+    def discover(
+        self, settings: Settings, *, by: str, period: str, limit: int, log_step: Callable[[str], None]
+    ) -> list[Candidate]:
+        """Read the exchange's leaderboard, the best first.
+
+        Args:
+            by: ``profit`` or ``volume``.
+            period: ``day``, ``week``, ``month`` or ``all``.
+
+        Raises:
+            SettingsError: a setting is wrong.
+            ExchangeError: the leaderboard cannot be read.
+        """
 
     def connect(
         self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]

@@ -14,6 +14,8 @@ from whalesync.records import BUY, MERGE, NOT_ENDED, RESOLVED, SELL, SPLIT
 from whalesync.store.database import Database
 from whalesync.store.totals import progress_of
 
+DECIDED = "(settled_profit IS NOT NULL OR (state = 'closed' AND realized_profit IS NOT NULL))"
+
 OUTCOMES = ("YES", "NO")
 
 _ENDED = f"m.status NOT IN {NOT_ENDED!r}"
@@ -267,6 +269,12 @@ def unknowns(db: Database, whale_id: int | None = None) -> dict[int, Unknowns]:
         progress = progress_of(platform, state)
         found[owner] = Unknowns(progress.complete, progress.known_from, listed_at, void, unpriced, gaps.get(owner, {}))
     return found
+
+
+def decided(db: Database, whale_id: int) -> int:
+    """How many positions of a whale have ended with a known result, or were sold."""
+    count: int = db.value(f"SELECT count(*) FROM positions WHERE whale_id = ? AND {DECIDED}", (whale_id,))
+    return count
 
 
 def held(db: Database, whale_id: int, *, limit: int | None = None) -> list[dict[str, Any]]:

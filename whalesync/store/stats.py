@@ -14,6 +14,7 @@ from typing import Any
 
 from whalesync.records import BUY, DAY_MS, MERGE, SELL
 from whalesync.store.database import Database
+from whalesync.store.positions import DECIDED
 
 FEWEST_DECIDED = 20  # positions, below which a win rate says nothing
 
@@ -48,7 +49,7 @@ decided AS (
     SELECT whale_id, state,
         coalesce(settled_profit, 0) + coalesce(realized_profit, 0) AS profit
     FROM positions
-    WHERE settled_profit IS NOT NULL OR (state = 'closed' AND realized_profit IS NOT NULL)
+    WHERE {DECIDED}
 ),
 rates AS (
     SELECT whale_id, iif(count(*) >= {FEWEST_DECIDED}, round(avg(profit > 0), 6), NULL) AS win_rate

@@ -73,8 +73,6 @@ CREATE TABLE removed_flows (
 """
 
 INDEXES = """
--- Who holds a market; what its resolution settles.
-CREATE INDEX positions_by_market ON positions (market_id);
 -- The markets whose end is still to be seen: few among all that have ended.
 CREATE INDEX markets_not_ended ON markets (platform, kind)
     WHERE status IS NULL OR status IN ('created', 'activated', 'resolving');
