@@ -64,6 +64,7 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
         books.add_trade(WHALE, make_trade(marketId=7, side=side, price="0.6", shares="10", createdAt=now - age))
     with Sandbox(books, key=KEY) as sandbox:
         monkeypatch.setenv("WHALESYNC_API_URL", sandbox.url)
+        monkeypatch.setenv("WHALESYNC_OPINION_WEB_URL", sandbox.web_url)
         monkeypatch.setenv("OPINION_TRADE_API_KEY", KEY)
         yield books
 
@@ -141,6 +142,25 @@ def test_no_command_prints_the_help(cli: Cli) -> None:
         assert command in bare.err and command in asked.out
 
 
+def test_adding_a_wallet_without_trades_gives_the_advice_of_its_exchange(cli: Cli, exchange: Books) -> None:
+    """Where the exchange cannot be asked, adding works all the same."""
+    assert cli("whales", "add", WHALE).err == f"Added {WHALE} to the watch list.\n"
+    assert "track its owner instead" in cli("whales", "add", OTHER).err
+    assert "track its owner instead" in cli("whales", "show", OTHER).out or cli("sync-whales").code == 0
+    assert "track its owner instead" in cli("whales", "show", OTHER).out
+
+
+def test_wallets_of_the_leaderboard_are_shown_and_added(cli: Cli, exchange: Books) -> None:
+    """Those that are watched are marked; a label that is there stays."""
+    cli("whales", "add", WHALE, "--label", "Moby")
+    exchange.add_trade(OTHER, make_trade(marketId=7, amount="500", createdAt=int(exchange.clock()) - 60))
+    assert cli("whales", "discover", "--by", "volume", "--json").out.count('"address"') == 3  # one is watched
+    shown = cli("whales", "discover", "--by", "volume").out
+    assert [line.split()[1] for line in shown.splitlines()[2:]] == [OTHER, WHALE] and "Moby" in shown
+    assert "Added 1 wallet" in cli("whales", "discover", "--by", "volume", "--add").err
+    assert watch_list(cli)[WHALE] == "Moby" and OTHER in watch_list(cli)
+
+
 def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     """From an empty folder through all jobs to every view of the result, silently without a terminal."""
     cli("whales", "add", WHALE, "--label", "Moby")
@@ -172,7 +192,7 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     whale = json.loads(cli("whales", "show", WHALE, "--json").out)
     assert (whale["trade_count"], whale["buy_count"], whale["sell_count"]) == (2, 1, 1)
     assert whale["total_volume"] == pytest.approx(12.0)
-    assert (whale["win_rate"], whale["decided_positions"], whale["positions"]) == (None, 1, [])
+    assert (whale["win_rate"], whale["decided_positions"], whale["positions"]) == (None, 0, [])
     assert (len(whale["volume_by_day"]), len(whale["markets"]), whale["trades"]) == (30, 1, rows)
 
     status = json.loads(cli("status", "--json").out)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from support.second_exchange import SecondExchange, Server
 
-from whalesync.errors import AuthenticationError, ExchangeError, RateLimited, Unreachable
+from whalesync.errors import AuthenticationError, ExchangeError, NotServed, RateLimited, Unreachable
 from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab, doctor
 from whalesync.host.doctor import Finding, examine
 from whalesync.sandbox import Books, Sandbox
 from whalesync.settings import Settings
-from whalesync.store import whales
+from whalesync.store import trades, whales
 from whalesync.store.database import open_database
 from whalesync.store.sync_log import end_run, start_run
 from whalesync.store.whales import WatchEntry
@@ -80,9 +80,22 @@ def test_a_host_in_order_has_no_faults(host: Host) -> None:
     before = {file: file.read_bytes() for file in host.db.parent.iterdir()}
     assert host.faults() == {}
     assert [finding.name for finding in host.all_findings()] == [
-        "key", "address", "clock", "env file", "database", "permissions", "wal", "disk", "sqlite", "cron", "pings",
+        "key", "address", "clock", "env file", "database", "watch list", "permissions", "wal", "disk", "sqlite",
+        "cron", "pings",
     ]  # fmt: skip
     assert {file: file.read_bytes() for file in host.db.parent.iterdir()} == before
+
+
+def test_a_wallet_without_trades_gets_the_advice_of_its_exchange(host: Host) -> None:
+    """It may be a smart wallet; it is no fault, since a new wallet has no trades either."""
+    assert host.finding("watch list").text.startswith("empty")
+    with open_database(host.db) as db:
+        whales.add(db, [WatchEntry(f"0x{number:040x}") for number in (1, 2)], NOW)
+        with db.write():
+            trades.save_state(db, 1, '{"listed": 5, "accounted": 5}')
+            trades.save_state(db, 2, '{"listed": 0, "accounted": 0}')
+    text = host.finding("watch list").text
+    assert text.startswith("2 wallets; 0x0000…0002: ") and "track its owner instead" in text
 
 
 @pytest.mark.parametrize(
@@ -105,6 +118,7 @@ def test_with_wrong_settings_no_exchange_is_asked(
     ("error", "faults"),
     [
         (AuthenticationError(f"Opinion.Trade rejected the API key {KEY}"), {"key", "clock"}),
+        (NotServed("Opinion.Trade does not serve the country of this host"), {"address", "clock"}),
         (Unreachable("no connection to openapi.opinion.trade"), {"address", "clock"}),
         (ExchangeError("\x1b[2J a response\nof two lines"), {"address", "clock"}),
         (RateLimited("429"), set()),

@@ -13,6 +13,7 @@ from whalesync.errors import UsageError
 
 SEED = 7
 FEED_ROWS = 12
+RATE = 100  # requests a second; at the real exchange's 15 nobody would wait for the end
 NAMES = ("Moby Dick", "Keiko", "Humphrey")
 
 PANEL = "Try it without a key"
@@ -35,6 +36,7 @@ def demo(
     from whalesync.settings import Settings
     from whalesync.store import feed, whales
     from whalesync.store.database import open_database
+    from whalesync.store.whale_detail import whale_detail
     from whalesync.store.whales import WatchEntry
     from whalesync.views import output, tables
     from whalesync.views import status as view
@@ -42,9 +44,14 @@ def demo(
     if keep is not None and keep.exists():
         raise UsageError(f"{keep} exists already: name a new file for the demo")
     path = (keep or Path(tempfile.mkdtemp(prefix="whalesync-demo-")) / "whalesync.db").absolute()
-    world = build_world(SEED, binary=6, categorical=1, whales=len(NAMES), days=2, trades_per_day=20)
-    with Sandbox(world.books) as exchange:
-        settings = Settings(path, values={"OPINION_TRADE_API_KEY": exchange.key, "WHALESYNC_API_URL": exchange.url})
+    world = build_world(SEED, binary=24, categorical=4, whales=len(NAMES), days=30, trades_per_day=6)
+    with Sandbox(world.books, rate=RATE) as exchange:
+        values = {
+            "OPINION_TRADE_API_KEY": exchange.key,
+            "WHALESYNC_API_URL": exchange.url,
+            "WHALESYNC_RATE_LIMIT": str(RATE),
+        }
+        settings = Settings(path, values=values)
         print_error(f"A simulated exchange with {len(world.whales)} whales answers at {exchange.url}.")
         with open_database(path) as db:
             whales.add(db, map(WatchEntry, world.whales, NAMES), now_ms())
@@ -57,6 +64,11 @@ def demo(
         console = output.console_on(out)
         out.write("\n$ whalesync status\n")
         view.render(view.gather(db, settings, now), console)
+        out.write("\n$ whalesync whales list\n")
+        tables.render_whales(whales.listed(db), console, now)
+        out.write(f"\n$ whalesync whales show '{NAMES[0]}'\n")
+        (first,) = (row for row in whales.addresses(db) if row["label"] == NAMES[0])
+        tables.render_whale(whale_detail(db, first["id"], now), console, now)
         out.write(f"\n$ whalesync activity --limit {FEED_ROWS}\n")
         tables.render_activity(feed.activity(db, "pro-plus", now, limit=FEED_ROWS), console, now)
     again = shlex.join([*this_program(), "--db", str(path), "whales", "list"])
