@@ -13,7 +13,7 @@ import httpx
 import pytest
 from support.clock import StillClock
 
-from whalesync.sandbox import Books, Handler, Record, Request, Sandbox, make_market
+from whalesync.sandbox import Books, Handler, Record, Request, Sandbox, make_market, make_trade
 
 WALLET = "0x" + "Ab" * 20
 
@@ -49,13 +49,35 @@ def test_a_market_travels_field_for_field(books: Books, client: httpx.Client) ->
 
 def test_the_key_is_needed_for_wallets_and_must_be_right_everywhere(sandbox: Sandbox) -> None:
     """A wrong key is refused with 11002; without a key, markets are answered and wallets are not."""
-    paths = ("/market", f"/trade/user/{WALLET}")
+    paths = ("/market", f"/trade/user/{WALLET}", f"/positions/user/{WALLET}")
     with httpx.Client(base_url=sandbox.url) as client:
-        assert [ask(client, path)["errno"] for path in paths] == [0, 401]
+        assert [ask(client, path)["errno"] for path in paths] == [0, 401, 401]
         client.headers["apikey"] = "wrong"
-        assert [ask(client, path)["errno"] for path in paths] == [11002, 11002]
+        assert [ask(client, path)["errno"] for path in paths] == [11002] * 3
         client.headers["apikey"] = "right"
-        assert [ask(client, path)["errno"] for path in paths] == [0, 0]
+        assert [ask(client, path)["errno"] for path in paths] == [0, 0, 0]
+
+
+def test_the_front_end_s_api_needs_no_key(books: Books) -> None:
+    """It has a base address of its own, is not held to the rate, and its requests are recorded with the others."""
+    books.add_trade(WALLET, make_trade(amount="5"))
+    with Sandbox(books, rate=1) as sandbox, httpx.Client(base_url=sandbox.web_url) as client:
+        for _ in range(2):
+            envelope = ask(client, "/leaderboard", dataType="volume", period=0, chainId=56, limit=100)
+        (row,) = envelope["result"]["list"]
+        assert (envelope["errno"], row["walletAddress"], row["rankingValue"]) == (0, WALLET.lower(), "5")
+        assert ask(client, "/leaderboard", period=2)["errno"] == 10000
+        assert client.get("/market").status_code == 404
+        assert client.get(f"{sandbox.url}/leaderboard").status_code == 404
+        seen = [(request.path, request.web, request.key) for request in sandbox.requests]
+        assert seen == [("/leaderboard", True, None)] * 3 + [("/market", True, None), ("/leaderboard", False, None)]
+        assert sandbox.busiest_second() == 1
+
+
+def test_an_unknown_market_is_refused_under_http_200(client: httpx.Client) -> None:
+    """By number, as a topic and by slug, in the words of the exchange."""
+    for path in ("/market/7", "/market/categorical/7", "/market/slug/seven"):
+        assert ask(client, path) == {"errno": 10200, "errmsg": "Topic ID does not exist", "result": None}
 
 
 def test_paths_outside_the_api_are_http_404(sandbox: Sandbox) -> None:

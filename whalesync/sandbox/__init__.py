@@ -7,7 +7,7 @@ that a mistake there cannot repeat itself here.
 
 from .books import Books as Books
 from .books import LastTrade as LastTrade
-from .books import Refused as Refused
+from .queries import Refused as Refused
 from .server import Fault as Fault
 from .server import Handler as Handler
 from .server import Request as Request
@@ -16,6 +16,7 @@ from .wire import Record as Record
 from .wire import make_categorical as make_categorical
 from .wire import make_child as make_child
 from .wire import make_market as make_market
+from .wire import make_position as make_position
 from .wire import make_trade as make_trade
 from .world import World as World
 from .world import build_world as build_world

@@ -9,26 +9,17 @@ import itertools
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .wire import BINARY, CATEGORICAL, STATUSES, Record
+from .leaderboard import leaderboard
+from .listing import listing, sort
+from .queries import Query, Refused, integer, of_market, page
+from .wire import BINARY, CATEGORICAL, RESOLVED, STATUSES, Position, Record, decimal18, make_position, number
 
 DAY = 86_400
-PAGE_SIZE, LARGEST_PAGE = 10, 20
-ALL_TYPES = 2
 UNKNOWN_ID = 10200
-
-
-class Refused(Exception):
-    """The exchange declines a request, with its error `number` under the HTTP `status`."""
-
-    def __init__(self, number: int, message: str, status: int = 200) -> None:
-        super().__init__(message)
-        self.number = number
-        # What the exchange refuses was seen under HTTP 200.
-        self.status = status
 
 
 class LastTrade(NamedTuple):
@@ -40,7 +31,6 @@ class LastTrade(NamedTuple):
     size: str = "100"
 
 
-Query = Mapping[str, str | int]
 Levels = Sequence[tuple[str, str]]
 """One side of an order book as (price, size) pairs of decimal strings."""
 PricePath = Callable[[float], LastTrade | None]
@@ -49,6 +39,8 @@ BookPath = Callable[[float], tuple[Levels, Levels]]
 """Bids and asks at a Unix second."""
 Feed = Iterator[tuple[Record, float]]
 """Trades in order of `createdAt`, each with the Unix second from which it shows in the wallet's list."""
+Holdings = Callable[[Sequence[Record], float], Sequence[Record]]
+"""Rows of positions, from the trades that show at a Unix second, newest first."""
 
 
 class _Fill(NamedTuple):
@@ -60,15 +52,40 @@ class _Fill(NamedTuple):
     trade: Record
 
 
+class _Move(NamedTuple):
+    """From a Unix second on, a wallet has this row of a token, or none."""
+
+    at: float
+    serial: int
+    token_id: str
+    row: Record | None
+
+
 @dataclass
 class _Account:
     fills: list[_Fill] = field(default_factory=list)
     feed: Feed = field(default_factory=lambda: iter(()))
     upcoming: tuple[Record, float] | None = None
+    holdings: Holdings = lambda trades, at: ()
+    moves: list[_Move] = field(default_factory=list)
 
 
 _Key = tuple[int | None, int]
 """Topics (`marketType` 1) and tradeable markets are numbered apart, so a number may mean one of each."""
+
+
+@dataclass
+class _Market:
+    """A binary market, a topic or a child, which exists from the Unix second `since` on."""
+
+    record: Record
+    listed: bool
+    since: float
+    topic: Record | None = None  # of a child
+
+    @property
+    def root(self) -> Record:
+        return self.topic or self.record
 
 
 class Books:
@@ -80,9 +97,8 @@ class Books:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._lock = threading.RLock()
-        self._listed: dict[_Key, Record] = {}
-        self._records: dict[_Key, Record] = {}
-        self._conditions: dict[str, str] = {}
+        self._markets: dict[_Key, _Market] = {}
+        self._tokens: dict[str, _Key] = {}
         self._changes: list[tuple[float, int, _Key, Record]] = []
         self._prices: dict[str, PricePath] = {}
         self._books: dict[str, BookPath] = {}
@@ -91,16 +107,24 @@ class Books:
 
     # Filling the books
 
-    def add_market(self, market: Record) -> None:
-        """Add a binary market, or a topic with its children, or replace the one of the same kind and number."""
+    def add_market(self, market: Record, *, listed: bool = True, at: float = 0.0) -> None:
+        """Add a binary market, or a topic with its children, or replace the one of the same kind and number.
+
+        Nobody knows it before the Unix second `at`. Without `listed` it is in no list, but it is found by its number
+        and slug.
+        """
         market = _copy(market)
         with self._lock:
-            self._listed[_key(market)] = market
-            for each in (market, *(market.get("childMarkets") or ())):
-                self._records[_key(each)] = each
-                for token in (each.get("yesTokenId"), each.get("noTokenId")):
-                    if token:
-                        self._conditions[token] = each.get("conditionId", "")
+            if _key(market) in self._markets:
+                self._remove(_key(market))
+            self._enter(_Market(market, listed, at))
+            for child in market.get("childMarkets") or ():
+                self._enter(_Market(child, listed, at, topic=market))
+
+    def remove_market(self, number: int, *, topic: bool = False) -> None:
+        """Forget a market, or a topic with its children; raises KeyError if there is none."""
+        with self._lock:
+            self._remove((CATEGORICAL if topic else BINARY, number))
 
     def update_market(self, number: int, at: float = 0.0, *, topic: bool = False, **fields: Any) -> None:
         """Change fields of a market (or a topic) once the clock reaches `at`; `statusEnum` follows `status`.
@@ -111,7 +135,7 @@ class Books:
         if "status" in fields:
             fields.setdefault("statusEnum", STATUSES.get(fields["status"], ""))
         with self._lock:
-            if key not in self._records:
+            if key not in self._markets:
                 raise KeyError(number)
             heapq.heappush(self._changes, (at, next(self._serial), key, fields))
 
@@ -136,33 +160,68 @@ class Books:
             account = self._accounts.setdefault(wallet.lower(), _Account())
             insort(account.fills, _Fill(trade["createdAt"], next(self._serial), visible_at, dict(trade)))
 
-    def follow(self, wallet: str, feed: Feed) -> None:
-        """Let a wallet trade on its own; an endless feed is read only as far as the clock has come."""
+    def follow(self, wallet: str, feed: Feed, holdings: Holdings | None = None) -> None:
+        """Let a wallet trade on its own, and its positions follow from its trades by `holdings`.
+
+        An endless feed is read only as far as the clock has come.
+        """
         with self._lock:
             account = self._accounts.setdefault(wallet.lower(), _Account())
             account.feed, account.upcoming = feed, next(feed, None)
+            account.holdings = holdings or account.holdings
+
+    def set_position(self, wallet: str, position: Record, at: float = 0.0) -> None:
+        """Show a row in the wallet's positions from the Unix second `at` on, in place of the one of its token.
+
+        What the row's maker did not give (see `make_position`) is shown as the market has it at that time: its
+        titles, status and cut-off, whether it can be claimed, and its value at the token's latest price.
+        """
+        given = position.given if isinstance(position, Position) else position
+        token: str = position["tokenId"]
+        self._move(wallet, token, given | {"tokenId": token}, at)
+
+    def drop_position(self, wallet: str, token_id: str, at: float = 0.0) -> None:
+        """Show no row of a token from the Unix second `at` on."""
+        self._move(wallet, token_id, None, at)
 
     # Reading them
 
-    def markets(self) -> list[Record]:
-        """Binary markets, and topics with their children, as the exchange lists them: newest first."""
+    def markets(self, *, unlisted: bool = False) -> list[Record]:
+        """The details of binary markets, and of topics with their children, newest first.
+
+        Those that are in no list are left out unless `unlisted`.
+        """
         with self._lock:
-            self._apply_changes()
-            newest_first = sorted(self._listed.values(), key=lambda market: -int(market["createdAt"]))
-            return [_copy(market) for market in newest_first]
+            return [_detail(market) for market in sort(self._roots(unlisted=unlisted))]
 
     def market(self, number: int) -> Record:
-        """A binary market or a child; raises Refused if there is none."""
-        return self._record((BINARY, number))
+        """The detail of a binary market or a child; raises Refused if there is none."""
+        with self._lock:
+            market = self._find((BINARY, number))
+            return _child_detail(market.record) if market.topic else _detail(market.record)
 
     def trades(self, wallet: str) -> list[Record]:
         """What the wallet's list shows now: newest first, of equal seconds the one added last first."""
         return [dict(trade) for trade in self._shown(wallet)]
 
+    def positions(self, wallet: str) -> list[Record]:
+        """What the wallet's list of positions shows now: the most shares first."""
+        with self._lock:
+            self._apply_changes()
+            now, account = self.clock(), self._accounts.get(wallet.lower(), _Account())
+            rows = {row["tokenId"]: row for row in account.holdings(self._shown(wallet), now)}
+            for move in account.moves:
+                if move.at <= now:
+                    rows.pop(move.token_id, None)
+                    if move.row is not None:
+                        rows[move.token_id] = move.row
+            shown = [dict(make_position(**(self._known_of(token) | row))) for token, row in rows.items()]
+            return sorted(shown, key=lambda row: -number(row["sharesOwned"]))
+
     def latest_price(self, token_id: str) -> Record | None:
         """The last trade in a token, its `timestamp` in milliseconds; None if it never traded."""
         with self._lock:
-            self._condition(token_id)
+            self._market_of(token_id)
             path = self._prices.get(token_id)
             last = path(self.clock()) if path else None
         if last is None:
@@ -179,7 +238,7 @@ class Books:
         """Bids by price falling, asks rising; `timestamp` in milliseconds."""
         with self._lock:
             now = self.clock()
-            condition = self._condition(token_id)
+            condition = self._market_of(token_id).record.get("conditionId", "")
             levels = self._books.get(token_id)
             bids, asks = levels(now) if levels else ((), ())
         return {
@@ -190,30 +249,42 @@ class Books:
             "asks": _levels(asks, falling=False),
         }
 
-    def answer(self, path: str, query: Query) -> Record | None:
+    def answer(self, path: str, query: Query) -> Any:
         """The `result` of a request, by its path below the base address ("/market/7") and its parameters.
 
         Raises Refused. Parameters that are not named here are ignored, as on the exchange.
         """
         match path.split("/")[1:]:
             case ["market"]:
-                kind = _number(query, "marketType", BINARY)
-                if kind not in (BINARY, CATEGORICAL, ALL_TYPES):
-                    raise Refused(400, "marketType must be 0, 1 or 2")
-                found = [market for market in self.markets() if kind in (ALL_TYPES, market.get("marketType"))]
-                return _page(found, query)
+                with self._lock:
+                    result = page(listing(map(_detail, self._roots()), query), query)
+                return result | {"list": result["list"] or None}
             case ["market", "categorical", number]:
-                return {"data": self._record((CATEGORICAL, _integer("marketId", number)))}
+                with self._lock:
+                    return {"data": _detail(self._find((CATEGORICAL, integer("marketId", number))).record)}
+            case ["market", "slug", slug]:
+                return {"data": self._by_slug(slug)}
             case ["market", number]:
-                return {"data": self.market(_integer("marketId", number))}
+                return {"data": self.market(integer("marketId", number))}
+            case ["label"]:
+                return self._labels()
             case ["token", "latest-price"]:
                 token = _token(query)
                 return self.latest_price(token) or _unpriced(token)
             case ["token", "orderbook"]:
                 return self.order_book(_token(query))
             case ["trade", "user", wallet]:
-                return _page(self._shown(wallet), query)
+                return page(of_market(self._shown(wallet), query), query)
+            case ["positions", "user", wallet]:
+                return page(of_market(self.positions(wallet), query), query)
         raise Refused(404, "no such path", status=404)
+
+    def answer_web(self, path: str, query: Query) -> Any:
+        """The `result` of a request to the front end's own API; raises Refused."""
+        if path != "/leaderboard":
+            raise Refused(404, "no such path", status=404)
+        with self._lock:
+            return leaderboard({wallet: self._shown(wallet) for wallet in self._accounts}, query, self.clock())
 
     # What has happened up to now
 
@@ -221,7 +292,8 @@ class Books:
         now = self.clock()
         while self._changes and self._changes[0][0] <= now:
             _, _, key, fields = heapq.heappop(self._changes)
-            self._records[key].update(fields)
+            if market := self._markets.get(key):
+                market.record.update(fields)
 
     def _caught_up(self, wallet: str) -> list[_Fill]:
         account = self._accounts.get(wallet.lower())
@@ -238,17 +310,88 @@ class Books:
             now = self.clock()
             return [fill.trade for fill in reversed(self._caught_up(wallet)) if fill.visible_at <= now]
 
-    def _record(self, key: _Key) -> Record:
-        with self._lock:
-            self._apply_changes()
-            if key not in self._records:
-                raise Refused(UNKNOWN_ID, "Topic ID does not exist")
-            return _copy(self._records[key])
+    def _enter(self, market: _Market) -> None:
+        self._markets[_key(market.record)] = market
+        for name in ("yesTokenId", "noTokenId"):
+            if token := market.record.get(name):
+                self._tokens[token] = _key(market.record)
 
-    def _condition(self, token_id: str) -> str:
-        if token_id not in self._conditions:
+    def _remove(self, key: _Key) -> None:
+        gone = self._markets.pop(key)
+        for child in gone.record.get("childMarkets") or ():
+            self._markets.pop(_key(child), None)
+        if gone.topic:
+            gone.topic["childMarkets"].remove(gone.record)
+
+    def _find(self, key: _Key) -> _Market:
+        self._apply_changes()
+        market = self._markets.get(key)
+        if market is None or market.since > self.clock():
+            raise Refused(UNKNOWN_ID, "Topic ID does not exist")
+        return market
+
+    def _roots(self, *, unlisted: bool = False) -> list[Record]:
+        """Binary markets and topics, in the order of adding."""
+        self._apply_changes()
+        now = self.clock()
+        return [
+            market.record
+            for market in self._markets.values()
+            if not market.topic and market.since <= now and (market.listed or unlisted)
+        ]
+
+    def _by_slug(self, slug: str) -> Record:
+        """The detail of a binary market or topic; a child's slug leads to its topic."""
+        with self._lock:
+            for key, market in self._markets.items():
+                if market.record.get("slug") == slug:
+                    return _detail(self._find(key).root)
+        raise Refused(UNKNOWN_ID, "Topic ID does not exist")
+
+    def _labels(self) -> list[Record]:
+        with self._lock:
+            names = {
+                number: name
+                for market in self._roots()
+                for number, name in zip(market.get("labelIds") or (), market.get("labels") or (), strict=False)
+            }
+        return [
+            {"labelId": number, "labelName": names[number], "imageUrl": "", "imageMobileUrl": ""}
+            for number in sorted(names)
+        ]
+
+    def _move(self, wallet: str, token_id: str, row: Record | None, at: float) -> None:
+        with self._lock:
+            account = self._accounts.setdefault(wallet.lower(), _Account())
+            insort(account.moves, _Move(at, next(self._serial), token_id, row))
+
+    def _market_of(self, token_id: str) -> _Market:
+        market = self._markets.get(self._tokens.get(token_id, (None, 0)))
+        if market is None:
             raise Refused(404, "token not found")
-        return self._conditions[token_id]
+        return market
+
+    def _known_of(self, token_id: str) -> Record:
+        """What the books know of a token, in the fields of `make_position`."""
+        try:
+            market = self._market_of(token_id)
+        except Refused:
+            return {}
+        record, root, last = market.record, market.root, self.latest_price(token_id)
+        yes, won = record["yesTokenId"] == token_id, record.get("resultTokenId") == token_id
+        return {
+            "marketId": record["marketId"],
+            "marketTitle": record["marketTitle"],
+            "marketStatus": record["status"],
+            "marketCutoffAt": record["cutoffAt"],
+            "rootMarketId": root["marketId"],
+            "rootMarketTitle": root["marketTitle"],
+            "outcome": record["yesLabel" if yes else "noLabel"],
+            "outcomeSide": 1 if yes else 2,
+            "claimStatus": int(record["status"] == RESOLVED and won),
+            "conditionId": record["conditionId"],
+            "price": last["price"] if last else None,
+        }
 
 
 def _key(market: Record) -> _Key:
@@ -260,15 +403,24 @@ def _copy(market: Record) -> Record:
     return market | ({"childMarkets": [dict(child) for child in children]} if children else {})
 
 
-def _page(records: Sequence[Record], query: Query) -> Record:
-    number, limit = _number(query, "page", 1), _number(query, "limit", PAGE_SIZE)
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise Refused(400, f"limit must be between 1 and {LARGEST_PAGE}")
-    if number < 1:
-        raise Refused(400, "page must be at least 1")
+def _detail(market: Record) -> Record:
+    """A binary market or a topic by its number; its children are without what only their own details have."""
+    detail = _copy(market)
+    for child in detail.get("childMarkets") or ():
+        for name in ("volume24h", "volume7d"):
+            child.pop(name, None)
+    return detail
+
+
+def _child_detail(child: Record) -> Record:
+    """A child by its own number: it looks like a binary market, but has no labels and does not name its topic."""
     return {
-        "total": len(records),
-        "list": [dict(record) for record in records[(number - 1) * limit : number * limit]],
+        "marketType": BINARY,
+        "childMarkets": None,
+        "volume24h": decimal18(0),
+        "volume7d": decimal18(0),
+        "thumbnailUrl": "",
+        **child,
     }
 
 
@@ -296,14 +448,3 @@ def _token(query: Query) -> str:
     if not query.get("token_id"):
         raise Refused(400, "token_id is required")
     return str(query["token_id"])
-
-
-def _number(query: Query, name: str, default: int) -> int:
-    return _integer(name, str(query[name])) if name in query else default
-
-
-def _integer(name: str, text: str) -> int:
-    # Digits alone: int() would also take " 7", "+7" and "1_000".
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise Refused(400, f"{name} must be a whole number")
-    return int(text)

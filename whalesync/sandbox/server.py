@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from .books import Books, Refused
-from .wire import Record
+from .books import Books
+from .queries import Refused
 
 BASE = "/openapi"
+WEB_BASE = "/api/bsc/api/v2"
+NEED_KEY = ("/trade/", "/positions/")
 INVALID_KEY, NO_KEY, TOO_MANY = 11002, 401, 429
 MOST_RECORDED = 100_000
 
@@ -29,6 +31,7 @@ class Request:
     query: dict[str, str]
     key: str | None = field(repr=False)
     status: int = 0  # of the answer; stays 0 if none was sent, or only raw bytes
+    web: bool = False  # to the front end's own API
 
 
 Fault = Callable[[Request, "Handler"], bool]
@@ -40,7 +43,8 @@ class Sandbox:
 
     `key`: the one API key it knows. `rate`: requests answered in any one second, None for no limit; the rest get HTTP
     429 with a `Retry-After` of a second. `port`: 0 for any that is free. `latency`: seconds before each answer.
-    `fault`, which can be set at any time, is asked before each answer.
+    `fault`, which can be set at any time, is asked before each answer. The front end's own API is served beside, of
+    which the real exchange knows neither the key nor the rate.
     """
 
     def __init__(
@@ -70,6 +74,11 @@ class Sandbox:
         """The base address, with the port that was free if none was asked for."""
         return f"http://127.0.0.1:{self._server.server_port}{BASE}"
 
+    @property
+    def web_url(self) -> str:
+        """The base address of the front end's own API."""
+        return f"http://127.0.0.1:{self._server.server_port}{WEB_BASE}"
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -92,8 +101,8 @@ class Sandbox:
         self._server.serve_forever(poll_interval=0.02)
 
     def busiest_second(self) -> int:
-        """The most requests that arrived within any one second, refused ones included."""
-        arrivals = sorted(request.arrived for request in list(self.requests))
+        """The most requests to the API with the rate that arrived within any one second, refused ones included."""
+        arrivals = sorted(request.arrived for request in list(self.requests) if not request.web)
         most = first = 0
         for last, arrived in enumerate(arrivals):
             while arrived - arrivals[first] >= 1:
@@ -120,15 +129,17 @@ class Sandbox:
             self._admitted.append(arrived)
             return True
 
-    def answer(self, request: Request) -> Record | None:
+    def answer(self, request: Request) -> Any:
         """The result of a request; raises Refused. Only wallets need a key, but a wrong key is refused everywhere."""
-        if request.key is None and request.path.startswith("/trade/"):
+        if request.web:
+            return self.books.answer_web(request.path, request.query)
+        if request.key is None and request.path.startswith(NEED_KEY):
             raise Refused(NO_KEY, "apikey is required")
         if request.key not in (None, self.key):
             raise Refused(INVALID_KEY, "Invalid API key")
         return self.books.answer(request.path, request.query)
 
-    def wrap(self, result: Record | None, number: int = 0, message: str = "") -> bytes:
+    def wrap(self, result: Any, number: int = 0, message: str = "") -> bytes:
         """Put a result or an error number into the envelope."""
         return json.dumps({"errno": number, "errmsg": message, "result": result}).encode()
 
@@ -149,11 +160,13 @@ class Handler(BaseHTTPRequestHandler):
         sandbox = self.server.sandbox
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        web = parts.path.startswith(f"{WEB_BASE}/")
+        base = WEB_BASE if web else BASE
         # A path outside the base address must not match a path inside.
-        path = parts.path.removeprefix(BASE) if parts.path.startswith(f"{BASE}/") else f"/..{parts.path}"
-        self.request_seen = Request(arrived, path, query, self.headers["apikey"])
+        path = parts.path.removeprefix(base) if parts.path.startswith(f"{base}/") else f"/..{parts.path}"
+        self.request_seen = Request(arrived, path, query, self.headers["apikey"], web=web)
         sandbox.record(self.request_seen)
-        if not sandbox.admit(arrived):
+        if not web and not sandbox.admit(arrived):
             self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), {"Retry-After": "1"})
             return
         if sandbox.latency:

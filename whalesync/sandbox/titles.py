@@ -44,6 +44,12 @@ TOPICS = (
 )
 """Category, title, and the titles of the children."""
 
+SERIES = (
+    ("Bitcoin up or down this week?", "BTC", "Will Bitcoin end the week of {date} higher than it began?"),
+    ("Ethereum up or down this week?", "ETH", "Will Ethereum end the week of {date} higher than it began?"),
+)
+"""The title of a series of weekly markets, its symbol, and the title of each market."""
+
 WORDS: dict[str, tuple[str, ...]] = {
     "nation": ("French", "German", "Japanese", "Canadian", "Brazilian", "Polish", "Dutch", "Indian"),
     "land": ("France", "Germany", "Japan", "Canada", "Brazil", "Poland", "the Netherlands", "India"),

@@ -6,14 +6,16 @@ prices, shares and volumes are decimal strings; times are Unix seconds, 0 meanin
 
 import hashlib
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 Record = dict[str, Any]
 
 CHAIN_ID = "56"
 QUOTE_TOKEN = "0x55d398326f99059fF775485246999027B3197955"  # noqa: S105 - a coin, no secret
+CREATED, ACTIVATED, RESOLVING, RESOLVED, FAILED, DELETED = range(1, 7)
 STATUSES = {1: "Created", 2: "Activated", 3: "Resolving", 4: "Resolved", 5: "Failed", 6: "Deleted"}
+CLAIMS = {0: "CanNotClaim", 1: "WaitClaim", 2: "Claiming", 3: "ClaimFailed", 4: "Claimed"}
 BINARY, CATEGORICAL = 0, 1
 
 # An arbitrary fixed moment (14 November 2023), so that a record made without a time is the same in every run.
@@ -23,6 +25,21 @@ SOME_TIME = 1_700_000_000
 def decimal18(value: Decimal | int | str) -> str:
     """Write a number as the exchange writes volumes and amounts: with 18 decimals."""
     return f"{Decimal(value):.18f}"
+
+
+def plain(value: Decimal) -> str:
+    """Write a number without needless zeros: 51.3, not 51.300."""
+    text = f"{value:.18f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def number(value: object) -> Decimal:
+    """Read a number that the exchange writes; 0 if it is none, because a test may put anything into a record."""
+    try:
+        parsed = Decimal(str(value))
+    except InvalidOperation:
+        return Decimal(0)
+    return parsed if parsed.is_finite() else Decimal(0)
 
 
 def digest(*parts: object) -> str:
@@ -36,7 +53,10 @@ def token_id(market_id: int, outcome: str) -> str:
 
 
 def make_child(market_id: int = 1, **fields: Any) -> Record:
-    """A child of a categorical market: no type, no labels, no volume by period, and often no cut-off."""
+    """A child of a categorical market: no type, no labels, and often no cut-off.
+
+    Its `volume24h` and `volume7d`, if given, are shown in its own detail alone.
+    """
     status = fields.get("status", 2)
     return {
         "marketId": market_id,
@@ -80,8 +100,13 @@ def make_market(market_id: int = 1, **fields: Any) -> Record:
 
 
 def make_categorical(market_id: int, children: list[Record], **fields: Any) -> Record:
-    """A categorical market: its children have the tokens, and its volume is the sum of theirs."""
+    """A categorical market: its children have the tokens, and its volumes are the sums of theirs."""
+
+    def total(name: str) -> str:
+        return decimal18(sum((number(child.get(name)) for child in children), Decimal(0)))
+
     return make_market(market_id) | {
+        "slug": f"topic-{market_id}",
         "marketType": CATEGORICAL,
         "childMarkets": children,
         "yesLabel": "",
@@ -89,7 +114,9 @@ def make_categorical(market_id: int, children: list[Record], **fields: Any) -> R
         "yesTokenId": "",
         "noTokenId": "",
         "conditionId": "",
-        "volume": decimal18(sum(Decimal(child["volume"]) for child in children)),
+        "volume": total("volume"),
+        "volume24h": total("volume24h"),
+        "volume7d": total("volume7d"),
         "statusEnum": STATUSES.get(fields.get("status", 2), ""),
         **fields,
     }
@@ -131,4 +158,57 @@ def make_trade(**fields: Any) -> Record:
         "createdAt": SOME_TIME,
         **fields,
     }
+    if "txHash" in fields:
+        return trade
     return {"txHash": "0x" + digest("trade", json.dumps(trade, sort_keys=True, default=str)), **trade}
+
+
+class Position(dict[str, Any]):
+    """A row of a wallet's positions; `given` is what its maker named, the rest was made up to fit."""
+
+    def __init__(self, fields: Record, given: Record) -> None:
+        super().__init__(fields)
+        self.given = given
+
+
+def make_position(*, price: str | None = None, **fields: Any) -> Position:
+    """A position; what is not given follows from what is: the value is shares times `price`.
+
+    `price` (of a share, now) is the entry price unless given. Books show what is not given as their market has it.
+    """
+    market_id = fields.get("marketId", 1)
+    title = fields.get("marketTitle", f"Market {market_id}")
+    side = fields.get("outcomeSide", 1)
+    status, claim = fields.get("marketStatus", ACTIVATED), fields.get("claimStatus", 0)
+    shares, entry = fields.get("sharesOwned", "100"), fields.get("avgEntryPrice", "0.5")
+    cost = number(shares) * number(entry)
+    value = fields.get("currentValueInQuoteToken", plain(number(shares) * number(entry if price is None else price)))
+    gain = fields.get("unrealizedPnl", plain(number(value) - cost))
+    position = {
+        "marketId": market_id,
+        "marketTitle": title,
+        "marketStatus": status,
+        "marketStatusEnum": STATUSES.get(status, ""),
+        "marketCutoffAt": 0,
+        "rootMarketId": market_id,
+        "rootMarketTitle": title,
+        "outcome": "YES" if side == 1 else "NO",
+        "outcomeSide": side,
+        "outcomeSideEnum": "Yes" if side == 1 else "No",
+        "sharesOwned": shares,
+        "sharesFrozen": "0",
+        "avgEntryPrice": entry,
+        "currentValueInQuoteToken": value,
+        "unrealizedPnl": gain,
+        # A fraction, though its name says percent.
+        "unrealizedPnlPercent": plain(round(number(gain) / cost, 4)) if cost else "0",
+        "dailyPnlChange": "0",
+        "dailyPnlChangePercent": "0",
+        "claimStatus": claim,
+        "claimStatusEnum": CLAIMS.get(claim, ""),
+        "tokenId": token_id(market_id, "yes" if side == 1 else "no"),
+        "conditionId": digest("condition", market_id),
+        "quoteToken": QUOTE_TOKEN,
+        **fields,
+    }
+    return Position(position, fields if price is None else {"price": price, **fields})
