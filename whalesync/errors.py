@@ -17,6 +17,7 @@
         ├── RateLimited         HTTP 429                                (tried again)
         ├── ServerError         HTTP 5xx                                (tried again)
         ├── RequestRefused      any other refusal
+        │   └── UnknownMarket   no market has this id
         ├── AuthenticationError ends the exchange's part of the run: no request can succeed
         ├── InvalidResponse     not the agreed form
         ├── ContradictoryList   the pages and the total of one list do not fit together
@@ -107,6 +108,10 @@ class ServerError(ExchangeError):
 
 class RequestRefused(ExchangeError):
     """The exchange refused this request: a bad parameter, or something unknown."""
+
+
+class UnknownMarket(RequestRefused):
+    """The exchange knows no market of this id."""
 
 
 class AuthenticationError(ExchangeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from whalesync.errors import (
 from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.http import Client
 from whalesync.exchanges.opinion_trade import OpinionTrade
-from whalesync.exchanges.opinion_trade.api import Api
+from whalesync.exchanges.opinion_trade.api import Api, unwrap
 from whalesync.jobs import sync_markets
 from whalesync.jobs.pool import Lane
 from whalesync.jobs.run import Clock, Run, run_job
@@ -68,7 +69,7 @@ class Host(Client):
         try:
             return self.books.answer(path, {name: str(value) for name, value in params.items()})
         except Refused as exc:
-            raise RequestRefused(str(exc)) from exc
+            return unwrap(exc.status, {"errno": exc.number, "errmsg": str(exc), "result": None})
 
     def list_markets(self, count: int, **fields: Any) -> None:
         """List markets from number 1 on, each with a price of 0.5."""
@@ -98,6 +99,11 @@ class Host(Client):
 
     def token(self, number: int) -> str:
         return str(self.books.market(number)["yesTokenId"])
+
+    def lists(self, **named: Any) -> list[dict[str, Any]]:
+        """The parameters of the requests for lists that have these (None: have not)."""
+        asked = [params for path, params in self.asked if path == "/market"]
+        return [params for params in asked if all(params.get(key) == value for key, value in named.items())]
 
     def asked_for(self, path: str, name: str) -> list[Any]:
         """A parameter of each request for a path."""
@@ -136,7 +142,8 @@ def test_every_market_of_every_status_is_stored(host: Host) -> None:
         host.books.add_market(make_market(number, status=number % 6 + 1))
     host.books.add_market(make_categorical(45, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"]))
     assert host.sync().items == 48
-    assert host.asked_for("/market", "page") == [1, 2, 3]
+    pages = [(params.get("collectionType"), params["page"]) for params in host.lists(status=None)]
+    assert Counter(pages) == Counter([(2, 1), (2, 2), (2, 3), (1, 1), (None, 1), (None, 2), (None, 3)])
     status = host.stored("status")
     assert set(status) == {str(n) for n in [*range(1, 46), 101, 102]}
     assert set(status.values()) == {"created", "activated", "resolving", "resolved", "failed", "deleted"}
@@ -155,7 +162,7 @@ def listing(numbers: range) -> Books:
 
 
 @pytest.mark.parametrize("after", [range(1, 62), range(1, 60)], ids=["made", "deleted"])
-@pytest.mark.parametrize("request_number", [1, 2, 3, 4])
+@pytest.mark.parametrize("request_number", range(4, 12))
 def test_a_list_that_changes_while_it_is_read_is_read_whole(after: range, request_number: int, host: Host) -> None:
     """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
     listed = range(1, 61)
@@ -185,18 +192,23 @@ def test_a_list_without_end_leaves_time_for_prices(lie: str, host: Host) -> None
 
     host.answers["/market"] = answer
     run = host.sync()
-    assert len(host.asked_for("/market", "page")) <= 12
+    lists = Counter((params.get("status"), params.get("collectionType")) for params in host.lists())
+    assert len(lists) == 6 and max(lists.values()) <= 12
     assert set(host.stored("yes_price").values()) == {0.5}
     assert any("listed, but the exchange counts 26800" in error for error in run.errors())
 
 
 def test_a_total_that_is_too_small_hides_no_market(host: Host) -> None:
     """The list is read on while its pages are full; the sync log says what does not fit."""
+
+    def shorten(page: dict[str, Any]) -> dict[str, Any]:
+        return page | {"total": min(20, page["total"])}
+
     host.list_markets(50, status=4)
-    host.answers["/market"] = lambda params: {**host.honest("/market", params), "total": 20}
+    host.answers["/market"] = lambda params: shorten(host.honest("/market", params))
     run = host.sync()
     assert len(host.stored("status")) == 50
-    assert run.errors() == ["markets: 50 are listed, but the exchange counts 20"]
+    assert run.errors() == ["markets outside series and 1 more: 50 are listed, but the exchange counts 20"]
 
 
 def test_markets_that_are_no_longer_listed_are_said(host: Host) -> None:
@@ -242,12 +254,18 @@ def test_when_no_price_is_known_any_more_the_stored_ones_stay(is_refused: bool, 
 def test_a_page_that_fails_does_not_keep_the_others_from_being_stored(host: Host) -> None:
     """The sync log says which one is missing."""
     host.list_markets(60, status=4)
-    host.before = fail(ServerError("Opinion.Trade answered 500"), request=2)
+
+    def answer(params: dict[str, Any]) -> Any:
+        if params["page"] == 2:
+            raise ServerError("Opinion.Trade answered 500")
+        return host.honest("/market", params)
+
+    host.answers["/market"] = answer
     run = host.sync()
     assert run.items == 40
     assert run.errors() == [
-        "page 2 of the markets: Opinion.Trade answered 500",
-        "markets: 1 of 3 pages were not read",
+        "page 2 of the markets outside series and 1 more: Opinion.Trade answered 500",
+        "markets outside series and 1 more: 1 of 3 pages were not read",
     ]
 
 
