@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from whalesync.exchanges.opinion_trade.api import Api
 
 MOST_ROUNDS = 3  # of reading pages again
-MANY_UNLISTED = 0.1  # of the stored markets that can be traded
+MANY_UNLISTED = 0.5  # of the stored markets that can be traded; some are in no list, and each is looked up
 
 LIST_SHARE = 0.5  # of the time: however long the lists are, prices are asked for
 ROUND_SHARE = 0.2
