@@ -19,8 +19,11 @@ from whalesync.errors import (
     RequestRefused,
     ServerError,
 )
+from whalesync.jobs.run import Run
+from whalesync.records import Trade
 from whalesync.sandbox import Books, make_categorical, make_child, make_market
 from whalesync.store.database import open_database
+from whalesync.store.markets import ids_for
 
 YEAR = 365 * 86_400
 
@@ -68,7 +71,7 @@ def listing(numbers: range) -> Books:
 
 
 @pytest.mark.parametrize("after", [range(1, 62), range(1, 60)], ids=["made", "deleted"])
-@pytest.mark.parametrize("request_number", range(4, 12))
+@pytest.mark.parametrize("request_number", range(3, 11))
 def test_a_list_that_changes_while_it_is_read_is_read_whole(after: range, request_number: int, host: Host) -> None:
     """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
     listed = range(1, 61)
@@ -99,7 +102,7 @@ def test_a_list_without_end_leaves_time_for_prices(lie: str, host: Host) -> None
     host.answers["/market"] = answer
     run = host.sync()
     lists = Counter((params.get("status"), params.get("collectionType")) for params in host.lists())
-    assert len(lists) == 6 and max(lists.values()) <= 12
+    assert len(lists) == 5 and max(lists.values()) <= 12
     assert set(host.stored("yes_price").values()) == {0.5}
     assert any("listed, but the exchange counts 26800" in error for error in run.errors())
 
@@ -203,11 +206,16 @@ def test_a_rejected_market_is_kept_and_the_others_stored(host: Host) -> None:
 
 
 def test_a_page_of_rejected_markets_only_fails_the_run(host: Host) -> None:
-    """The exchange has changed, and that must be seen."""
-    host.books.add_market(make_market(1, status="open", statusEnum=7))
+    """The exchange has changed, and that must be seen; one market alone on a page is not enough if others are read."""
+    host.books.add_market(make_market(1, status="open", statusEnum=7, collection={"current": {"marketId": 1}}))
     with pytest.raises(ExchangeChanged):
         host.sync()
     assert len(host.rows("SELECT * FROM rejected_records")) == 1
+    host.books.add_market(make_market(2))
+    assert any("a record was rejected" in error for error in host.sync().errors())
+    host.books.add_market(make_market(3, status="open", statusEnum=7, collection={"current": {"marketId": 3}}))
+    with pytest.raises(ExchangeChanged):
+        host.sync()
 
 
 @pytest.mark.parametrize("ahead", [0, YEAR])
@@ -256,3 +264,119 @@ def test_every_row_agrees_with_the_books_of_the_exchange(tmp_path: Path, monkeyp
             hour_passes(day)
             list(day.runs(2))
             assert day.differences() == {}
+
+
+def sync_later(host: Host, minutes: float = 5) -> Run:
+    """Run the job again after some minutes."""
+    host.elapsed += minutes * 60
+    return host.sync()
+
+
+def test_a_market_that_the_exchange_forgets_is_deleted(host: Host) -> None:
+    """A binary market and a child; listed again, they are open again."""
+    host.list_markets(8)
+    host.books.add_market(make_categorical(3, [make_child(20), make_child(21)]))
+    host.sync()
+    host.books.remove_market(4)
+    host.books.remove_market(21)
+    for _ in range(2):
+        sync_later(host)
+    statuses = host.stored("status")
+    assert {number for number, status in statuses.items() if status == "deleted"} == {"4", "21"}
+    host.books.add_market(make_market(4))
+    sync_later(host)
+    assert host.stored("status")["4"] == "activated"
+
+
+def test_many_markets_that_are_gone_at_once_are_not_believed(host: Host) -> None:
+    """More than five and than a tenth: nothing is changed, every run says so, until the exchange knows them again."""
+    host.list_markets(20)
+    host.sync()
+    books, host.books = host.books, Books(lambda: NOW)
+    for number in range(1, 15):
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    for _ in range(2):
+        (error,) = sync_later(host).errors()
+        assert "does not know 6 of 20 stored markets" in error
+        assert set(host.stored("status").values()) == {"activated"}
+    host.books = books
+    assert sync_later(host).errors() == []
+
+
+def meet(host: Host, *fills: Trade) -> None:
+    """Store the markets of trades as the trades know them."""
+    with open_database(host.db) as db, db.write():
+        ids_for(db, "opinion_trade", fills, NOW * 1000, {})
+
+
+def traded(number: int, topic: int | None = None) -> Trade:
+    """A trade in a market."""
+    return Trade(
+        "0x1", str(number), "as the trade says", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW * 1000,
+        parent_external_id=str(topic) if topic else None, parent_title="its topic" if topic else None,
+    )  # fmt: skip
+
+
+def test_a_market_that_nobody_knows_is_asked_for_every_hour(host: Host) -> None:
+    """Its titles stay; its number is never taken for a topic's; once the exchange knows it, it is filled in."""
+    host.books.add_market(make_categorical(7, [make_child(70)]))
+    meet(host, traded(7))
+    host.sync()
+    asked = 0
+    for _ in range(24):  # two hours
+        asked += ("/market/7", {}) in host.asked
+        sync_later(host)
+    assert asked in (2, 3)
+    assert host.stored("status, title")["7"] == (None, "as the trade says")
+    host.books.add_market(make_market(7, marketTitle="as the exchange says"), listed=False)
+    for _ in range(11):
+        sync_later(host)
+    assert host.stored("status, title")["7"] == ("activated", "as the exchange says")
+
+
+@pytest.mark.parametrize("named", [None, 7, 8], ids=["no topic", "its topic", "a topic that is not known"])
+def test_an_unlisted_child_is_found_with_its_topic(named: int | None, host: Host) -> None:
+    """By the topic that its trade names, or else by its slug."""
+    topic = make_categorical(7, [make_child(70, status=4)], labels=["Sport"])
+    host.books.add_market(topic, listed=False)
+    meet(host, traded(70, named))
+    host.sync()
+    assert host.stored("status, parent_external_id, category")["70"] == ("resolved", "7", "Sport")
+
+
+def test_a_child_whose_topic_cannot_be_found_is_stored_without_it(host: Host) -> None:
+    """Where slugs lead nowhere, what its own detail says is stored."""
+    host.books.add_market(make_categorical(7, [make_child(70, status=4, slug="")]), listed=False)
+    meet(host, traded(70))
+    host.sync()
+    assert host.stored("status, parent_external_id, category")["70"] == ("resolved", None, "other")
+
+
+def test_a_list_is_read_whole_when_its_growth_is_not_explained(host: Host) -> None:
+    """A market that is made known late stands far down; it is stored by the first run an hour after the last walk."""
+    host.books = listing(range(2, 101))
+    host.sync()
+    sync_later(host)
+    assert len(host.lists(status=None)) == 3
+    host.books = listing(range(1, 101))
+    sync_later(host, 60)
+    assert "1" in host.stored("status")
+    sync_later(host, 60)
+    assert len(host.lists(status=None)) == 3
+
+
+def test_a_list_that_is_too_long_for_one_run_is_read_in_several(host: Host) -> None:
+    """Each goes on where there was no more time; then the list is left alone for a day."""
+    host.books = listing(range(1, 201))
+    host.seconds["/market"] = 12.0  # about ten pages in half the time of a run
+    runs = 0
+    while len(host.stored("status") if runs else ()) < 200:
+        sync_later(host)
+        runs += 1
+    assert 1 < runs <= 4
+    for _ in range(4):
+        sync_later(host)
+    assert len(host.lists(status=None)) == 3
+    sync_later(host, 24 * 60)
+    assert len(host.lists(status=None)) > 3

@@ -42,7 +42,8 @@ class ListQuery(NamedTuple):
         return f"{'open ' if self.only_open else ''}markets {COLLECTIONS[self.collection]}"
 
 
-OPEN = [ListQuery(collection, only_open=True) for collection in COLLECTIONS]
+# What is open and in the default list alone is found in that list of all markets, and then looked up.
+OPEN = [ListQuery(collection, only_open=True) for collection in COLLECTIONS if collection is not None]
 WHOLE = [ListQuery(collection) for collection in COLLECTIONS]
 
 

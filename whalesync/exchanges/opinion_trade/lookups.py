@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60_000
 
-# With the lists (about 40 requests) within a tenth of what the key allows in the five minutes between two runs: 450.
+# With the lists (about 20 requests) within a tenth of what the key allows in the five minutes between two runs: 450.
 MOST_LOOKUPS = 300
 FRESH = 7.5 * MINUTE  # every second run: what happens is seen within ten minutes
 RETRY = 50 * MINUTE  # so that, with a run every five minutes, each hour has a look-up

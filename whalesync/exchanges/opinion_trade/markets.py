@@ -44,13 +44,14 @@ class MarketSync:
         self._listed: set[object] = set()  # what tells the entries of the lists apart, children not counted
         self._rejected: set[bytes] = set()
         self._begun = False  # a page has been read
+        self._readable = False  # a market could be read
 
     def run(self) -> str:
         """Sync the lists, what they do not tell, the prices, the liquidity; returns a summary.
 
         Raises:
             AuthenticationError: no other request could succeed.
-            ExchangeChanged: a page holds nothing but unreadable records.
+            ExchangeChanged: a page holds nothing but unreadable records, several or the first.
             ExchangeError, OutOfTime: the first page could not be read.
         """
         self._read_lists()
@@ -127,7 +128,9 @@ class MarketSync:
         unseen = [record for record in bad if record.fingerprint not in self._rejected]
         self._new |= self._catalog.save(good, unseen)
         self._rejected |= {record.fingerprint for record in unseen}
-        if bad and not good:
+        # One market alone on a page, as in a short list, says nothing about the others.
+        self._readable = self._readable or bool(good)
+        if not good and len(bad) > self._readable:
             raise ExchangeChanged(f"Opinion.Trade has changed: no market of a page can be read ({bad[0].reason})")
         for record in unseen:
             self._catalog.record_problem("markets", f"a record was rejected: {record.reason}")
