@@ -17,6 +17,7 @@
         ├── RateLimited         HTTP 429                                (tried again)
         ├── ServerError         HTTP 5xx                                (tried again)
         ├── RequestRefused      any other refusal
+        │   └── UnknownMarket   no market has this id
         ├── AuthenticationError ends the exchange's part of the run: no request can succeed
         │   └── NotServed       whatever the key: the exchange does not serve this host's country
         ├── InvalidResponse     not the agreed form
@@ -108,6 +109,10 @@ class ServerError(ExchangeError):
 
 class RequestRefused(ExchangeError):
     """The exchange refused this request: a bad parameter, or something unknown."""
+
+
+class UnknownMarket(RequestRefused):
+    """The exchange knows no market of this id."""
 
 
 class AuthenticationError(ExchangeError):

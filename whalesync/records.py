@@ -33,7 +33,10 @@ FILL_KEY_RULE_BITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A tradeable market, or a topic: the parent of several, which has no tokens of its own."""
+    """A tradeable market, or a topic: the parent of several, which has no tokens of its own.
+
+    ``provisional``: the exchange does not vouch for the status here; one that is already known counts more.
+    """
 
     kind: str
     external_id: str
@@ -53,6 +56,12 @@ class Market:
     result: str | None
     url: str
     created_at: int | None
+    provisional: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from the other markets of its exchange."""
+        return self.kind, self.external_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.market_day import MarketDay, hour_passes
+from support.market_host import BUDGET, NOW, Host, reached
 
 from whalesync.errors import (
     AuthenticationError,
@@ -18,106 +19,20 @@ from whalesync.errors import (
     RequestRefused,
     ServerError,
 )
-from whalesync.exchanges import EXCHANGES
-from whalesync.exchanges.http import Client
-from whalesync.exchanges.opinion_trade import OpinionTrade
-from whalesync.exchanges.opinion_trade.api import Api
-from whalesync.jobs import sync_markets
-from whalesync.jobs.pool import Lane
-from whalesync.jobs.run import Clock, Run, run_job
-from whalesync.jobs.table import SYNC_MARKETS
-from whalesync.sandbox import Books, Refused, make_categorical, make_child, make_market
-from whalesync.settings import Settings
+from whalesync.jobs.run import Run
+from whalesync.records import Trade
+from whalesync.sandbox import Books, make_categorical, make_child, make_market
 from whalesync.store.database import open_database
+from whalesync.store.markets import ids_for
 
-NOW = 1_790_000_000  # Unix seconds
 YEAR = 365 * 86_400
-BUDGET = 240.0
-
-Answer = Callable[[dict[str, Any]], Any]
-
-
-class Host(Client):
-    """A file, the books of the exchange, and clocks: the host's is ``ahead`` (s) of the exchange's.
-
-    It is also the client: requests are answered from the books, and each takes ``seconds`` of its path. ``before`` is
-    called with the path and the number of each request of a run; ``answers`` replace those of a path.
-    """
-
-    def __init__(self, db: Path) -> None:
-        self.db = db
-        self.elapsed = 0.0
-        self.ahead = 0
-        self.books = Books(lambda: NOW)
-        self.asked: list[tuple[str, dict[str, Any]]] = []  # in the latest run
-        self.seconds: dict[str, float] = {}
-        self.before: Callable[[str, int], None] = lambda path, number: None
-        self.answers: dict[str, Answer] = {}
-
-    @property
-    def latest_date(self) -> int | None:
-        return int((NOW + self.elapsed) * 1000)
-
-    def get(self, path: str, params: Any) -> Any:
-        self.asked.append((path, params))
-        self.elapsed += self.seconds.get(path, 0.0)
-        self.before(path, len(self.asked))
-        return self.answers[path](params) if path in self.answers else self.honest(path, params)
-
-    def honest(self, path: str, params: Mapping[str, Any]) -> Any:
-        try:
-            return self.books.answer(path, {name: str(value) for name, value in params.items()})
-        except Refused as exc:
-            raise RequestRefused(str(exc)) from exc
-
-    def list_markets(self, count: int, **fields: Any) -> None:
-        """List markets from number 1 on, each with a price of 0.5."""
-        for number in range(1, count + 1):
-            self.books.add_market(make_market(number, **fields))
-            self.books.set_price(self.token(number), "0.5")
-
-    def sync(self) -> Run:
-        """Run the job once."""
-        self.asked.clear()
-        clock = Clock(lambda: int((NOW + self.ahead + self.elapsed) * 1000), lambda: self.elapsed)
-        settings = Settings(db=self.db, values={"WHALESYNC_TIME_BUDGET": str(BUDGET)})
-        with run_job(SYNC_MARKETS, settings, clock=clock) as run:
-            sync_markets.run(run)
-        return run
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        """What a query finds in the file."""
-        with open_database(self.db) as db:
-            return [dict(row) for row in db.rows(sql)]
-
-    def stored(self, columns: str) -> dict[str, Any]:
-        """A column, or several as a tuple, of all markets that are not topics, by external id."""
-        found = self.rows(f"SELECT external_id, {columns} FROM markets WHERE kind = 'market' ORDER BY id")
-        values = {row.pop("external_id"): tuple(row.values()) for row in found}
-        return {key: value if len(value) > 1 else value[0] for key, value in values.items()}
-
-    def token(self, number: int) -> str:
-        return str(self.books.market(number)["yesTokenId"])
-
-    def asked_for(self, path: str, name: str) -> list[Any]:
-        """A parameter of each request for a path."""
-        return [params[name] for asked, params in self.asked if asked == path]
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    reached = Host(tmp_path / "markets.db")
-
-    class Reached(OpinionTrade):
-        def check_settings(self, settings: Settings) -> None: ...
-
-        @contextmanager
-        def connect(self, settings: Settings, **_: Any) -> Iterator[Api]:
-            yield Api(reached)
-
-    monkeypatch.setitem(EXCHANGES, "opinion_trade", Reached())
-    monkeypatch.setattr(sync_markets, "Lane", partial(Lane, in_flight=1))
-    return reached
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host whose exchange lists nothing yet."""
+    with reached(Host(tmp_path / "markets.db"), monkeypatch) as made:
+        yield made
 
 
 def fail(error: Exception, path: str = "/market", request: int | None = None) -> Callable[[str, int], None]:
@@ -136,7 +51,8 @@ def test_every_market_of_every_status_is_stored(host: Host) -> None:
         host.books.add_market(make_market(number, status=number % 6 + 1))
     host.books.add_market(make_categorical(45, [make_child(101), make_child(102, cutoffAt=0)], labels=["Sport"]))
     assert host.sync().items == 48
-    assert host.asked_for("/market", "page") == [1, 2, 3]
+    pages = [(params.get("collectionType"), params["page"]) for params in host.lists(status=None)]
+    assert Counter(pages) == Counter([(2, 1), (2, 2), (2, 3), (1, 1), (None, 1), (None, 2), (None, 3)])
     status = host.stored("status")
     assert set(status) == {str(n) for n in [*range(1, 46), 101, 102]}
     assert set(status.values()) == {"created", "activated", "resolving", "resolved", "failed", "deleted"}
@@ -155,7 +71,7 @@ def listing(numbers: range) -> Books:
 
 
 @pytest.mark.parametrize("after", [range(1, 62), range(1, 60)], ids=["made", "deleted"])
-@pytest.mark.parametrize("request_number", [1, 2, 3, 4])
+@pytest.mark.parametrize("request_number", range(3, 11))
 def test_a_list_that_changes_while_it_is_read_is_read_whole(after: range, request_number: int, host: Host) -> None:
     """A new market pushes others onto the next page, a deletion pulls them onto the last one: none is missed."""
     listed = range(1, 61)
@@ -185,18 +101,23 @@ def test_a_list_without_end_leaves_time_for_prices(lie: str, host: Host) -> None
 
     host.answers["/market"] = answer
     run = host.sync()
-    assert len(host.asked_for("/market", "page")) <= 12
+    lists = Counter((params.get("status"), params.get("collectionType")) for params in host.lists())
+    assert len(lists) == 5 and max(lists.values()) <= 12
     assert set(host.stored("yes_price").values()) == {0.5}
     assert any("listed, but the exchange counts 26800" in error for error in run.errors())
 
 
 def test_a_total_that_is_too_small_hides_no_market(host: Host) -> None:
     """The list is read on while its pages are full; the sync log says what does not fit."""
+
+    def shorten(page: dict[str, Any]) -> dict[str, Any]:
+        return page | {"total": min(20, page["total"])}
+
     host.list_markets(50, status=4)
-    host.answers["/market"] = lambda params: {**host.honest("/market", params), "total": 20}
+    host.answers["/market"] = lambda params: shorten(host.honest("/market", params))
     run = host.sync()
     assert len(host.stored("status")) == 50
-    assert run.errors() == ["markets: 50 are listed, but the exchange counts 20"]
+    assert run.errors() == ["markets outside series and 1 more: 50 are listed, but the exchange counts 20"]
 
 
 def test_markets_that_are_no_longer_listed_are_said(host: Host) -> None:
@@ -242,12 +163,18 @@ def test_when_no_price_is_known_any_more_the_stored_ones_stay(is_refused: bool, 
 def test_a_page_that_fails_does_not_keep_the_others_from_being_stored(host: Host) -> None:
     """The sync log says which one is missing."""
     host.list_markets(60, status=4)
-    host.before = fail(ServerError("Opinion.Trade answered 500"), request=2)
+
+    def answer(params: dict[str, Any]) -> Any:
+        if params["page"] == 2:
+            raise ServerError("Opinion.Trade answered 500")
+        return host.honest("/market", params)
+
+    host.answers["/market"] = answer
     run = host.sync()
     assert run.items == 40
     assert run.errors() == [
-        "page 2 of the markets: Opinion.Trade answered 500",
-        "markets: 1 of 3 pages were not read",
+        "page 2 of the markets outside series and 1 more: Opinion.Trade answered 500",
+        "markets outside series and 1 more: 1 of 3 pages were not read",
     ]
 
 
@@ -279,11 +206,16 @@ def test_a_rejected_market_is_kept_and_the_others_stored(host: Host) -> None:
 
 
 def test_a_page_of_rejected_markets_only_fails_the_run(host: Host) -> None:
-    """The exchange has changed, and that must be seen."""
-    host.books.add_market(make_market(1, status="open", statusEnum=7))
+    """The exchange has changed, and that must be seen; one market alone on a page is not enough if others are read."""
+    host.books.add_market(make_market(1, status="open", statusEnum=7, collection={"current": {"marketId": 1}}))
     with pytest.raises(ExchangeChanged):
         host.sync()
     assert len(host.rows("SELECT * FROM rejected_records")) == 1
+    host.books.add_market(make_market(2))
+    assert any("a record was rejected" in error for error in host.sync().errors())
+    host.books.add_market(make_market(3, status="open", statusEnum=7, collection={"current": {"marketId": 3}}))
+    with pytest.raises(ExchangeChanged):
+        host.sync()
 
 
 @pytest.mark.parametrize("ahead", [0, YEAR])
@@ -320,3 +252,131 @@ def test_a_slow_exchange_is_not_taken_for_a_wrong_clock(
     assert host.sync().errors() == errors
     with open_database(host.db) as db:
         assert db.fact("clock_ahead", 0) == remembered
+
+
+def test_every_row_agrees_with_the_books_of_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one number for two, in series, unlisted, early decided and deleted markets; changes come within two runs."""
+    day = MarketDay(tmp_path / "day.db", open_topics=12, ended_topics=45, series=3, past=4, unlisted=2)
+    with reached(day, monkeypatch):
+        list(day.runs(2))
+        assert day.differences() == {}
+        for _ in range(3):
+            hour_passes(day)
+            list(day.runs(2))
+            assert day.differences() == {}
+
+
+def sync_later(host: Host, minutes: float = 5) -> Run:
+    """Run the job again after some minutes."""
+    host.elapsed += minutes * 60
+    return host.sync()
+
+
+def test_a_market_that_the_exchange_forgets_is_deleted(host: Host) -> None:
+    """A binary market and a child; listed again, they are open again."""
+    host.list_markets(8)
+    host.books.add_market(make_categorical(3, [make_child(20), make_child(21)]))
+    host.sync()
+    host.books.remove_market(4)
+    host.books.remove_market(21)
+    for _ in range(2):
+        sync_later(host)
+    statuses = host.stored("status")
+    assert {number for number, status in statuses.items() if status == "deleted"} == {"4", "21"}
+    host.books.add_market(make_market(4))
+    sync_later(host)
+    assert host.stored("status")["4"] == "activated"
+
+
+def test_many_markets_that_are_gone_at_once_are_not_believed(host: Host) -> None:
+    """More than five and than a tenth: nothing is changed, every run says so, until the exchange knows them again."""
+    host.list_markets(20)
+    host.sync()
+    books, host.books = host.books, Books(lambda: NOW)
+    for number in range(1, 15):
+        host.books.add_market(make_market(number))
+        host.books.set_price(host.token(number), "0.5")
+    for _ in range(2):
+        (error,) = sync_later(host).errors()
+        assert "does not know 6 of 20 stored markets" in error
+        assert set(host.stored("status").values()) == {"activated"}
+    host.books = books
+    assert sync_later(host).errors() == []
+
+
+def meet(host: Host, *fills: Trade) -> None:
+    """Store the markets of trades as the trades know them."""
+    with open_database(host.db) as db, db.write():
+        ids_for(db, "opinion_trade", fills, NOW * 1000, {})
+
+
+def traded(number: int, topic: int | None = None) -> Trade:
+    """A trade in a market."""
+    return Trade(
+        "0x1", str(number), "as the trade says", "BUY", "YES", 1.0, 0.5, 2.0, None, None, NOW * 1000,
+        parent_external_id=str(topic) if topic else None, parent_title="its topic" if topic else None,
+    )  # fmt: skip
+
+
+def test_a_market_that_nobody_knows_is_asked_for_every_hour(host: Host) -> None:
+    """Its titles stay; its number is never taken for a topic's; once the exchange knows it, it is filled in."""
+    host.books.add_market(make_categorical(7, [make_child(70)]))
+    meet(host, traded(7))
+    host.sync()
+    asked = 0
+    for _ in range(24):  # two hours
+        asked += ("/market/7", {}) in host.asked
+        sync_later(host)
+    assert asked in (2, 3)
+    assert host.stored("status, title")["7"] == (None, "as the trade says")
+    host.books.add_market(make_market(7, marketTitle="as the exchange says"), listed=False)
+    for _ in range(11):
+        sync_later(host)
+    assert host.stored("status, title")["7"] == ("activated", "as the exchange says")
+
+
+@pytest.mark.parametrize("named", [None, 7, 8], ids=["no topic", "its topic", "a topic that is not known"])
+def test_an_unlisted_child_is_found_with_its_topic(named: int | None, host: Host) -> None:
+    """By the topic that its trade names, or else by its slug."""
+    topic = make_categorical(7, [make_child(70, status=4)], labels=["Sport"])
+    host.books.add_market(topic, listed=False)
+    meet(host, traded(70, named))
+    host.sync()
+    assert host.stored("status, parent_external_id, category")["70"] == ("resolved", "7", "Sport")
+
+
+def test_a_child_whose_topic_cannot_be_found_is_stored_without_it(host: Host) -> None:
+    """Where slugs lead nowhere, what its own detail says is stored."""
+    host.books.add_market(make_categorical(7, [make_child(70, status=4, slug="")]), listed=False)
+    meet(host, traded(70))
+    host.sync()
+    assert host.stored("status, parent_external_id, category")["70"] == ("resolved", None, "other")
+
+
+def test_a_list_is_read_whole_when_its_growth_is_not_explained(host: Host) -> None:
+    """A market that is made known late stands far down; it is stored by the first run an hour after the last walk."""
+    host.books = listing(range(2, 101))
+    host.sync()
+    sync_later(host)
+    assert len(host.lists(status=None)) == 3
+    host.books = listing(range(1, 101))
+    sync_later(host, 60)
+    assert "1" in host.stored("status")
+    sync_later(host, 60)
+    assert len(host.lists(status=None)) == 3
+
+
+def test_a_list_that_is_too_long_for_one_run_is_read_in_several(host: Host) -> None:
+    """Each goes on where there was no more time; then the list is left alone for a day."""
+    host.books = listing(range(1, 201))
+    host.seconds["/market"] = 12.0  # about ten pages in half the time of a run
+    runs = 0
+    while len(host.stored("status") if runs else ()) < 200:
+        sync_later(host)
+        runs += 1
+    assert 1 < runs <= 4
+    for _ in range(4):
+        sync_later(host)
+    assert len(host.lists(status=None)) == 3
+    sync_later(host, 24 * 60)
+    assert len(host.lists(status=None)) > 3

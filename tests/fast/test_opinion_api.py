@@ -12,6 +12,7 @@ import pytest
 from whalesync.errors import AuthenticationError
 from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.exchanges.opinion_trade.api import Api
+from whalesync.exchanges.opinion_trade.lists import ListQuery
 from whalesync.exchanges.opinion_trade.pages import PageRequest
 from whalesync.records import Trade
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
@@ -57,9 +58,11 @@ def test_pages_of_trades_have_the_size_that_was_requested(api: Api, sandbox: San
 
 def test_markets_are_listed_of_every_type_and_newest_first(api: Api, sandbox: Sandbox) -> None:
     """So that the pages that were read stay as they are."""
-    page = api.fetch_markets(2)
+    page = api.fetch_markets(ListQuery(None), 2)
     assert (page.total, page.length, len(page.records)) == (23, 3, 3)
     assert sandbox.requests[-1].query == {"page": "2", "limit": "20", "marketType": "2", "sortBy": "1"}
+    assert api.fetch_markets(ListQuery(1, only_open=True), 1).total == 0
+    assert sandbox.requests[-1].query.items() >= {"collectionType": "1", "status": "activated"}.items()
 
 
 def test_a_check_is_one_request_that_needs_the_key(api: Api, sandbox: Sandbox) -> None:

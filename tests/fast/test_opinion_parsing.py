@@ -10,6 +10,7 @@ import pytest
 
 from whalesync.errors import ContradictoryList, InvalidResponse
 from whalesync.exchanges.opinion_trade.parsing import (
+    parse_detail,
     parse_liquidity,
     parse_markets,
     parse_price,
@@ -102,6 +103,63 @@ def test_topic_and_child_are_read_or_rejected_each_by_itself() -> None:
     assert orphan.category == "other"
 
 
+def topic_of(*statuses: int | str, own: int = 2) -> Raw:
+    """A topic with children of these statuses."""
+    children = [
+        CHILD | {"marketId": 1 + number, "status": status, "statusEnum": ""} for number, status in enumerate(statuses)
+    ]
+    return MARKET | {"marketType": 1, "status": own, "childMarkets": children}
+
+
+def test_a_list_gives_a_topic_without_volumes() -> None:
+    """They are twice those of the detail; its children have their own."""
+    topic, child = markets(topic_of(4))
+    assert isinstance(topic, Market) and isinstance(child, Market)
+    assert (topic.volume, topic.volume_24h, topic.volume_7d) == (None, None, None)
+    assert child.volume == 37086630.111525
+    detailed, _ = parse_detail({"data": topic_of(4)}).records
+    assert isinstance(detailed, Market)
+    assert (detailed.volume, detailed.volume_24h) == (37086630.111525, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("own", "children", "listed", "detailed"),
+    [
+        (1, [2, 1], "activated", "activated"),
+        (4, [2, 4], "activated", "activated"),
+        (2, [3, 4], "activated?", "resolving"),
+        (2, [4, 4], "activated?", "resolved"),
+        (2, [4, 6, 5], "activated?", "resolved"),
+        (2, [5, 6], "activated?", "activated"),
+        (1, [1, 4], "created?", "created"),
+        (4, [], "resolved?", "resolved"),
+        (2, [4, "?"], "activated?", "activated"),
+    ],
+)
+def test_the_status_of_a_topic_follows_from_its_children(
+    own: int, children: list[int | str], listed: str, detailed: str
+) -> None:
+    """In a list it is provisional (?) unless a child is activated; an unreadable child proves nothing."""
+    raw = topic_of(*children, own=own)
+    for topic, status in ((markets(raw)[0], listed), (parse_detail({"data": raw}).records[0], detailed)):
+        assert isinstance(topic, Market)
+        assert topic.status + "?" * topic.provisional == status
+
+
+def test_a_detail_without_labels_may_be_a_child() -> None:
+    """A binary market has them; the slug leads to the topic."""
+    binary, child = parse_detail({"data": MARKET}), parse_detail({"data": CHILD | {"marketType": 0}})
+    assert (binary.may_be_child, child.may_be_child, child.slug) == (False, True, "eth")
+    assert parse_detail({"data": MARKET | {"slug": "\ud800"}}).slug is None
+
+
+@pytest.mark.parametrize("result", [None, [], 7, {}, {"data": None}, {"data": []}])
+def test_a_detail_that_is_no_market_is_invalid(result: Any) -> None:
+    """Rather than taken for an unknown market."""
+    with pytest.raises(InvalidResponse, match="not a market"):
+        parse_detail(result)
+
+
 @pytest.mark.parametrize("labels", [None, [], [None], [7], "Crypto", [""], {"a": 1}])
 def test_a_market_without_a_label_is_in_other(labels: Any) -> None:
     """However the label is missing."""
@@ -183,7 +241,7 @@ def test_wrong_types_in_every_field(field: str) -> None:
                 assert found.reason and len(found.reason) < 200
                 assert 0 < len(found.payload) <= 65_536
                 continue
-            for name in found.__dataclass_fields__:
+            for name in found.__dataclass_fields__.keys() - {"provisional"}:
                 each = getattr(found, name)
                 assert each is None or isinstance(each, (str, int, float))
                 assert not isinstance(each, float) or abs(each) <= 1e15

@@ -40,6 +40,13 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     "the wallets in the order of their last trade": (whales.tracked, [BY_WHALE]),
     "one whale": (lambda db: whale_detail.whale_detail(db, 1, 5, days=1), [BY_WHALE]),
     "the children of a topic": (lambda db: markets.market_ids(db, "9", "opinion_trade"), ["markets_by_parent"]),
+    "the markets that have not ended": (lambda db: markets.not_ended(db, "opinion_trade"), ["markets_not_ended"]),
+    "the topics to look up": (
+        lambda db: markets.topics_never_looked_up(db, "opinion_trade", 9), ["markets_never_looked_up"]
+    ),
+    "the results to come": (
+        lambda db: markets.without_result(db, "opinion_trade", NOW, NOW, 9), ["markets_without_result"]
+    ),
     "the newest trade": (retention.newest_trade, [BY_TIME]),
     "the oldest trades": (lambda db: retention.delete_trades(db, NOW, 100), [BY_TIME]),
     "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, NOW), [BY_TIME]),

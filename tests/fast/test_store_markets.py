@@ -37,7 +37,8 @@ def row(db: Database, external_id: str = "1", kind: str = MARKET) -> dict[str, A
 def test_a_market_is_stored_as_it_was_given(db: Database) -> None:
     """Column by column; what is not known is NULL."""
     save(db, RAIN)
-    known = asdict(RAIN) | {"id": 1, "platform": HERE, "updated_at": NOW, "revision": 2}
+    columns = {name: value for name, value in asdict(RAIN).items() if name != "provisional"}
+    known = columns | {"id": 1, "platform": HERE, "updated_at": NOW, "revision": 2}
     assert row(db) == dict.fromkeys(row(db)) | known
 
 
@@ -131,6 +132,51 @@ def test_a_resolution_without_a_date_has_the_time_when_it_was_first_seen(db: Dat
     assert row(db)["resolved_at"] == NOW + 5
     save(db, RAIN, now=NOW + 5 * HOUR)
     assert row(db)["resolved_at"] is None
+
+
+def test_what_a_response_leaves_out_stays_as_it_is_known(db: Database) -> None:
+    """The volumes and the topic; another end, or none, is stored."""
+    child = replace(RAIN, parent_external_id="9")
+    save(db, child)
+    bare = replace(child, parent_external_id=None, volume=None, volume_24h=None, volume_7d=None, end_date=None)
+    save(db, bare, now=NOW + HOUR)
+    known = row(db)
+    assert [known[name] for name in ("parent_external_id", "volume", "volume_24h", "volume_7d")] == ["9", 5.0, 1.0, 2.0]
+    assert known["end_date"] is None
+    assert save(db, bare, now=NOW + 2 * HOUR) == 0
+
+
+def test_a_provisional_status_counts_while_no_other_is_known(db: Database) -> None:
+    """A topic first met in a trade or in a list gets it; what was taken for deleted and is listed again was not."""
+    listed = replace(RAIN, kind=TOPIC, status="created", provisional=True)
+    with db.write():
+        markets.ids_for(db, HERE, [fill("5", parent_external_id="1", parent_title="Rain")], NOW, {})
+    statuses = []
+    for found in (listed, replace(listed, status="resolved"), replace(listed, status="resolving", provisional=False)):
+        save(db, found)
+        statuses.append(row(db, kind=TOPIC)["status"])
+    with db.write():
+        markets.mark_deleted(db, [row(db, kind=TOPIC)["id"]], NOW)
+    statuses.append(row(db, kind=TOPIC)["status"])
+    save(db, listed)
+    statuses.append(row(db, kind=TOPIC)["status"])
+    assert statuses == ["created", "created", "resolving", "deleted", "created"]
+
+
+def test_looking_up_a_market_is_no_change_of_it(db: Database) -> None:
+    """Only the time is stored; the market's row and its children's tell when it was."""
+    topic = replace(RAIN, kind=TOPIC, external_id="9")
+    save(db, RAIN, topic, replace(RAIN, external_id="2", parent_external_id="9", status="resolved"))
+    revision = row(db)["revision"]
+    with db.write():
+        markets.record_looked_up(db, HERE, [topic.key], NOW + HOUR)
+        markets.save(db, HERE, [topic], NOW + HOUR)
+    looked_up = row(db, "9", TOPIC)
+    assert (looked_up["looked_up_at"], looked_up["updated_at"], looked_up["revision"]) == (NOW + HOUR, NOW, revision)
+    assert db.fact("revision") == revision
+    assert [(each.key, each.looked_up_at) for each in markets.not_ended(db, HERE)] == [
+        ((MARKET, "1"), None), ((TOPIC, "9"), NOW + HOUR),
+    ]  # fmt: skip
 
 
 def fill(external_id: str, **fields: Any) -> Trade:

@@ -14,7 +14,7 @@ connection and the responses back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -184,11 +184,66 @@ class Tradable(NamedTuple):
     liquidity_left_out_since: int | None
 
 
-class Catalog(Protocol):
-    """What a market source is given to work with: the stored markets of its exchange, and the run's log."""
+Key: TypeAlias = tuple[str, str]
+"""The kind and the external id of a market."""
 
-    def save(self, markets: Sequence[Market], rejected: Sequence[RejectedRecord] = ()) -> None:
-        """Store markets and rejected records, in one transaction."""
+
+class StoredMarket(NamedTuple):
+    """A stored market or topic that may be looked up by its id. Times in ms; ``status`` None: known from a trade alone.
+
+    ``topic_looked_up_at``: when its topic was looked up, if it has one.
+    """
+
+    id: int
+    kind: str
+    external_id: str
+    parent_external_id: str | None
+    status: str | None
+    category: str
+    end_date: int | None
+    url: str | None
+    looked_up_at: int | None
+    topic_looked_up_at: int | None
+
+    @property
+    def key(self) -> Key:
+        """What tells it from the other markets of its exchange."""
+        return self.kind, self.external_id
+
+
+class Catalog(Protocol):
+    """What a market source is given to work with: the stored markets of its exchange, and the run's log.
+
+    ``now``: when the run began (ms).
+    """
+
+    now: int
+
+    def save(
+        self, markets: Sequence[Market], rejected: Sequence[RejectedRecord] = (), looked_up: Iterable[Key] = ()
+    ) -> set[Key]:
+        """Store markets and rejected records, and which stored markets have been looked up, in one transaction.
+
+        Returns those among the markets without a parent whose status was not known before.
+        """
+
+    def not_ended(self) -> list[StoredMarket]:
+        """The stored markets and topics whose end is not known."""
+
+    def topics_never_looked_up(self, limit: int) -> list[StoredMarket]:
+        """Topics that have ended and were never looked up, newest first."""
+
+    def without_result(self, since: int, not_after: int, limit: int) -> list[StoredMarket]:
+        """Markets resolved after ``since`` without a result, and not looked up after ``not_after`` (both ms)."""
+
+    def mark_deleted(self, markets: Iterable[StoredMarket]) -> None:
+        """Give markets the status ``deleted``."""
+
+    def recall(self, name: str) -> int | None:
+        """A number that an earlier run remembered."""
+
+    def remember(self, facts: Mapping[str, int]) -> None:
+        """Keep numbers for later runs, by name."""
 
     def tradable(self) -> list[Tradable]:
         """The stored markets that can be traded now."""

@@ -6,16 +6,16 @@ is given to work with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from whalesync.errors import ExchangeError, OutOfTime, StoreError
-from whalesync.exchanges.base import Exchange, Task, Tradable
+from whalesync.exchanges.base import Exchange, Key, StoredMarket, Task, Tradable
 from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import GRACE_SECONDS, Lane, Pool
 from whalesync.jobs.run import Run
 from whalesync.records import Market, RejectedRecord
-from whalesync.store import markets, rejected, whales
+from whalesync.store import markets, positions, rejected, whales
 
 FIRST_BACKOFF = 0.5  # seconds
 
@@ -41,6 +41,7 @@ def run(run: Run) -> None:
         except (ExchangeError, OutOfTime) as exc:
             failures.append(exc)
             run.record_problem(exchange.title, exc)
+    positions.settle(run.db, run.now)  # what is held has another price, or has ended
     run.summary = "; ".join(summaries)
     if failures:
         raise failures[0]
@@ -54,19 +55,56 @@ class StoredCatalog:
         self._exchange = exchange
         self._until = until
         self._pool = Pool(run.clock.monotonic)
-        self._received: set[tuple[str, str]] = set()
+        self._received: set[Key] = set()
+        self.now = run.now
         self.record_problem = run.record_problem
         self.report_progress = run.report_progress
 
-    def save(self, received: Sequence[Market], bad: Sequence[RejectedRecord] = ()) -> None:
-        """Store markets and rejected records, in one transaction."""
-        db, now = self._run.db, self._run.clock.now()
+    def save(
+        self, received: Sequence[Market], bad: Sequence[RejectedRecord] = (), looked_up: Iterable[Key] = ()
+    ) -> set[Key]:
+        """Store markets, rejected records, and which markets have been looked up, in one transaction."""
+        db, name, now = self._run.db, self._exchange.name, self._run.clock.now()
         with db.write():
-            markets.save(db, self._exchange.name, received, now)
+            parentless = {market.key for market in received if market.parent_external_id is None}
+            unknown = markets.without_status(db, name, parentless)
+            markets.record_looked_up(db, name, looked_up, now)  # first: it does not make a revision
+            markets.save(db, name, received, now)
             rejected.keep(db, "markets", bad, run_id=self._run.id, now=now)
-        new = {(market.kind, market.external_id) for market in received} - self._received
+        new = {market.key for market in received} - self._received
         self._received |= new
         self._run.items += len(new)
+        return unknown
+
+    def not_ended(self) -> list[StoredMarket]:
+        """The stored markets and topics whose end is not known."""
+        return markets.not_ended(self._run.db, self._exchange.name)
+
+    def topics_never_looked_up(self, limit: int) -> list[StoredMarket]:
+        """Topics that have ended and were never looked up, newest first."""
+        return markets.topics_never_looked_up(self._run.db, self._exchange.name, limit)
+
+    def without_result(self, since: int, not_after: int, limit: int) -> list[StoredMarket]:
+        """Markets resolved after ``since`` without a result, and not looked up after ``not_after`` (both ms)."""
+        return markets.without_result(self._run.db, self._exchange.name, since, not_after, limit)
+
+    def mark_deleted(self, gone: Iterable[StoredMarket]) -> None:
+        """Give markets the status ``deleted``."""
+        with self._run.db.write():
+            markets.mark_deleted(self._run.db, [market.id for market in gone], self._run.clock.now())
+
+    def recall(self, name: str) -> int | None:
+        """A number that an earlier run remembered."""
+        return self._run.db.fact(self._fact(name))
+
+    def remember(self, facts: Mapping[str, int]) -> None:
+        """Keep numbers for later runs, by name."""
+        with self._run.db.write():
+            for name, value in facts.items():
+                self._run.db.remember(self._fact(name), value)
+
+    def _fact(self, name: str) -> str:
+        return f"{self._exchange.name} {name}"
 
     def tradable(self) -> list[Tradable]:
         """The stored markets that can be traded now."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from whalesync.exchanges.base import Tradable
-from whalesync.records import ACTIVATED, MARKET, RESOLVED, TOPIC, Market, Position, Trade
+from whalesync.exchanges.base import Key, StoredMarket, Tradable
+from whalesync.records import ACTIVATED, MARKET, NOT_ENDED, RESOLVED, TOPIC, Market, Position, Trade
 from whalesync.store.database import Database, bindable
 
 _KEY = ("kind", "external_id", "created_at")
-_FIELDS = [field.name for field in fields(Market) if field.name not in _KEY]
+_FIELDS = [field.name for field in fields(Market) if field.name not in (*_KEY, "provisional")]
+_NOT_ALWAYS_GIVEN = ("parent_external_id", "volume", "volume_24h", "volume_7d")
 _OF_TOKENS = ("yes_price", "no_price", "price_updated_at")
 
 MARKET_COLUMNS = (
@@ -25,9 +26,12 @@ def save(db: Database, platform: str, markets: Sequence[Market], now: int) -> in
     """Insert or update markets; returns how many rows were written. Inside a write transaction.
 
     The time of a resolution that the exchange does not date is when it was first seen. A price belongs to its token:
-    it goes with it.
+    it goes with it. Volumes and the parent that a response leaves out stay as they are known.
     """
     values = {name: f"excluded.{name}" for name in _FIELDS}
+    values |= {name: f"coalesce(excluded.{name}, {name})" for name in _NOT_ALWAYS_GIVEN}
+    # What was taken for deleted and is listed again was not.
+    values["status"] = "iif(:provisional AND status <> 'deleted', status, :status)"
     values["resolved_at"] = "iif(:undated, coalesce(resolved_at, :resolved_at), :resolved_at)"
     changed = " OR ".join(f"{value} IS NOT {name}" for name, value in values.items())
     updates = ", ".join(f"{name} = {value}" for name, value in values.items())
@@ -48,7 +52,7 @@ def save(db: Database, platform: str, markets: Sequence[Market], now: int) -> in
 
 def _values(market: Market, now: int) -> dict[str, Any]:
     """A market's columns; ``undated``: it is resolved, and the exchange does not say since when."""
-    values = {name: getattr(market, name) for name in (*_KEY, *_FIELDS)}
+    values = {name: getattr(market, name) for name in (*_KEY, *_FIELDS, "provisional")}
     undated = market.status == RESOLVED and not market.resolved_at
     return values | {
         "undated": undated,
@@ -89,6 +93,72 @@ def tradable(db: Database, platform: str) -> list[Tradable]:
             (platform, ACTIVATED),
         )
     ]
+
+
+def without_status(db: Database, platform: str, keys: Iterable[Key]) -> set[Key]:
+    """Those among these markets that are not stored, or known from a trade alone."""
+    known = "SELECT 1 FROM markets WHERE platform = ? AND kind = ? AND external_id = ? AND status IS NOT NULL"
+    return {key for key in keys if db.value(known, (platform, *key)) is None}
+
+
+_END_UNKNOWN = f"m.status IS NULL OR m.status IN {NOT_ENDED}"
+_STORED = (
+    "SELECT m.id, m.kind, m.external_id, m.parent_external_id, m.status, m.category, m.end_date, m.url,"
+    " m.looked_up_at, t.looked_up_at FROM markets AS m LEFT JOIN markets AS t"
+    " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
+    " WHERE m.platform = :platform AND"
+)
+
+
+def not_ended(db: Database, platform: str) -> list[StoredMarket]:
+    """Markets and topics whose end is not known."""
+    return [StoredMarket(*row) for row in db.rows(f"{_STORED} ({_END_UNKNOWN})", {"platform": platform})]
+
+
+def topics_never_looked_up(db: Database, platform: str, limit: int) -> list[StoredMarket]:
+    """Topics that have ended and were never looked up, newest first."""
+    return [
+        StoredMarket(*row)
+        for row in db.rows(
+            f"{_STORED} m.kind = 'topic' AND m.looked_up_at IS NULL AND NOT ({_END_UNKNOWN})"
+            " ORDER BY m.created_at DESC LIMIT :limit",
+            {"platform": platform, "limit": limit},
+        )
+    ]
+
+
+def without_result(db: Database, platform: str, since: int, not_after: int, limit: int) -> list[StoredMarket]:
+    """Markets resolved after ``since`` without a result, of which neither they nor their topics were looked up lately.
+
+    Args:
+        not_after: the latest time (ms) at which they may have been looked up.
+    """
+    return [
+        StoredMarket(*row)
+        for row in db.rows(
+            f"{_STORED} m.kind = 'market' AND m.status = 'resolved' AND m.result IS NULL AND m.resolved_at > :since"
+            " AND coalesce(m.looked_up_at, 0) <= :not_after AND coalesce(t.looked_up_at, 0) <= :not_after"
+            " ORDER BY m.resolved_at DESC LIMIT :limit",
+            {"platform": platform, "since": since, "not_after": not_after, "limit": limit},
+        )
+    ]
+
+
+def record_looked_up(db: Database, platform: str, keys: Iterable[Key], now: int) -> None:
+    """Remember when markets were last asked for by their id; inside a write transaction."""
+    db.execute_many(
+        "UPDATE markets SET looked_up_at = ? WHERE platform = ? AND kind = ? AND external_id = ?",
+        [(now, platform, *key) for key in keys],
+    )
+
+
+def mark_deleted(db: Database, ids: Iterable[int], now: int) -> None:
+    """Give markets the status ``deleted``; inside a write transaction."""
+    revision = db.revision()
+    db.execute_many(
+        "UPDATE markets SET status = 'deleted', updated_at = ?, revision = ? WHERE id = ?",
+        [(now, revision, i) for i in ids],
+    )
 
 
 def save_price(db: Database, market_id: int, yes_price: float | None, now: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from whalesync.errors import (
     AuthenticationError,
@@ -11,11 +12,14 @@ from whalesync.errors import (
     RateLimited,
     RequestRefused,
     ServerError,
+    UnknownMarket,
 )
 from whalesync.exchanges.base import Catalog, Holdings
 from whalesync.exchanges.http import Client
 from whalesync.exchanges.opinion_trade import markets, parsing, positions
+from whalesync.exchanges.opinion_trade.lists import ListQuery
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE, PageRequest, TradePage
+from whalesync.records import ACTIVATED
 
 KEY_HEADER = "apikey"
 
@@ -25,6 +29,7 @@ BY_NEWEST = 1
 AUTHENTICATION_NUMBERS = (11001, 11002, 401)
 TRADING_NOT_ENABLED = 10014
 GEOBLOCKED = 10403
+UNKNOWN_MARKET = 10200
 NOBODY = "0x" + 40 * "0"
 
 
@@ -46,12 +51,26 @@ class Api:
         """How many trades the exchange lists of a wallet."""
         return self.fetch_trades(wallet, PageRequest(limit=1, number=1)).total
 
-    def fetch_markets(self, number: int) -> parsing.MarketPage:
-        """Page ``number`` (from 1) of all markets of every status, newest first."""
-        result = self._client.get(
-            "/market", {"page": number, "limit": LARGEST_PAGE, "marketType": ALL_TYPES, "sortBy": BY_NEWEST}
-        )
-        return parsing.parse_markets(result, LARGEST_PAGE)
+    def fetch_markets(self, query: ListQuery, number: int) -> parsing.MarketPage:
+        """Page ``number`` (from 1) of a list of markets, newest first."""
+        params: dict[str, Any] = {"page": number, "limit": LARGEST_PAGE, "marketType": ALL_TYPES, "sortBy": BY_NEWEST}
+        if query.collection is not None:
+            params["collectionType"] = query.collection
+        if query.only_open:
+            params["status"] = ACTIVATED
+        return parsing.parse_markets(self._client.get("/market", params), LARGEST_PAGE)
+
+    def fetch_market(self, external_id: str) -> parsing.MarketDetail:
+        """A binary market or a child. Raises UnknownMarket, as the next two."""
+        return parsing.parse_detail(self._client.get(f"/market/{external_id}", {}))
+
+    def fetch_topic(self, external_id: str) -> parsing.MarketDetail:
+        """A topic with all its children."""
+        return parsing.parse_detail(self._client.get(f"/market/categorical/{external_id}", {}))
+
+    def fetch_by_slug(self, slug: str) -> parsing.MarketDetail:
+        """A binary market or a topic; the slug of a child leads to its topic."""
+        return parsing.parse_detail(self._client.get(f"/market/slug/{quote(slug, safe='')}", {}))
 
     def fetch_price(self, token_id: str) -> float | None:
         """The latest price of a token, from 0 to 1; None if it never traded. Some of those are refused instead."""
@@ -104,6 +123,8 @@ def unwrap(status: int, body: Any) -> Any:
     if number == 0:
         return body.get("result")
     reason = f"{str(number)[:20]} {message if message.isprintable() else ''}".rstrip()
+    if number == UNKNOWN_MARKET:
+        raise UnknownMarket(f"Opinion.Trade knows no such market ({reason})")
     if number == GEOBLOCKED:
         raise NotServed(f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere.")
     if number == TRADING_NOT_ENABLED:

@@ -1,8 +1,8 @@
-"""Which of Opinion.Trade's markets are fetched, in which order: the list, then prices, then liquidity.
+"""Which of Opinion.Trade's markets are fetched, in which order: the lists, single markets, prices, liquidity.
 
-The list moves while it is read: a new market pushes all others one place down, a deletion pulls them up, and the
-``total`` of each response shows it. No market is missed between two neighbouring pages if the upper one was read when
-the list was not longer than when the lower one was read. Pages for which that does not hold are read again.
+Every run reads the lists of open markets whole, and the newest entries of the lists of all markets, which are read
+whole once a day or when they do not add up (``lists``). Then what the lists do not tell is asked for by id
+(``lookups``).
 
 There is no request for many prices, only one for each token. Where the time does not suffice for all, those that the
 last run left out come first, then the busiest.
@@ -10,28 +10,27 @@ last run left out come first, then the busiest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
-from math import ceil, inf
+from math import inf
 from typing import TYPE_CHECKING
 
 from whalesync.errors import AuthenticationError, ExchangeChanged, ExchangeError, OutOfTime, RequestRefused
-from whalesync.exchanges.base import Catalog, Task, Tradable
-from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE
+from whalesync.exchanges.base import Catalog, Key, Task, Tradable
+from whalesync.exchanges.opinion_trade.lists import OPEN, WHOLE, ListQuery, ListReading, Walk
+from whalesync.exchanges.opinion_trade.lookups import LookUp
 from whalesync.records import MARKET, Market, RejectedRecord
 
 if TYPE_CHECKING:
     from whalesync.exchanges.opinion_trade.api import Api
 
-MOST_PAGES = 5_000
-MOST_BARREN_PAGES = 10  # in a row that list nothing new: the list has ended, or the exchange repeats itself
 MOST_ROUNDS = 3  # of reading pages again
-MANY_GONE = 0.1  # of the stored markets that can be traded
+MANY_UNLISTED = 0.5  # of the stored markets that can be traded; some are in no list, and each is looked up
 
-LIST_SHARE = 0.5  # of the time: however long the list is, prices are asked for
+LIST_SHARE = 0.5  # of the time: however long the lists are, prices are asked for
 ROUND_SHARE = 0.2
-PRICE_SHARE = 0.8  # of the time after the list: where it is short, there would never be a liquidity
+LOOKUP_SHARE = 0.5
+PRICE_SHARE = 0.8  # of the time after that: where it is short, there would never be a liquidity
 
 
 class MarketSync:
@@ -40,24 +39,25 @@ class MarketSync:
     def __init__(self, api: Api, catalog: Catalog) -> None:
         self._api = api
         self._catalog = catalog
-        self._received: set[str] = set()  # external ids of markets, topics not counted
-        self._listed: set[str] = set()  # what tells the entries of the list apart, children not counted
-        self._totals: dict[int, list[int]] = {}  # the totals that the responses for each page named
-        self._lengths: dict[int, int] = {}  # how many entries each page has
-        self._total = 0  # by the latest response
-        self._barren = 0  # pages in a row that listed nothing new
-        self._ended = False  # before the page that the total makes the last one
+        self._met: set[Key] = set()  # in the lists of open markets
+        self._new: set[Key] = set()  # stored by this run first
+        self._listed: set[object] = set()  # what tells the entries of the lists apart, children not counted
+        self._rejected: set[bytes] = set()
+        self._begun = False  # a page has been read
+        self._readable = False  # a market could be read
 
     def run(self) -> str:
-        """Sync the list, the prices, the liquidity; returns a summary.
+        """Sync the lists, what they do not tell, the prices, the liquidity; returns a summary.
 
         Raises:
             AuthenticationError: no other request could succeed.
-            ExchangeChanged: a page holds nothing but unreadable records.
+            ExchangeChanged: a page holds nothing but unreadable records, several or the first.
             ExchangeError, OutOfTime: the first page could not be read.
         """
-        self._read_list()
-        self._check_list()
+        self._read_lists()
+        lookup = LookUp(self._api, self._catalog, self._met)
+        lookup.run(LOOKUP_SHARE)
+        self._check_tradable()
         api, catalog = self._api, self._catalog
         prices = self._ask(
             "price", api.fetch_price, catalog.save_price, lambda m: m.price_left_out_since, share=PRICE_SHARE
@@ -65,91 +65,103 @@ class MarketSync:
         books = self._ask(
             "liquidity", api.fetch_liquidity, catalog.save_liquidity, lambda m: m.liquidity_left_out_since
         )
-        return f"{len(self._listed)} markets and topics listed; prices of {prices}, liquidity of {books}"
+        return (
+            f"{len(self._listed)} markets and topics listed, {lookup.count} looked up;"
+            f" prices of {prices}, liquidity of {books}"
+        )
 
-    def _read_list(self) -> None:
-        self._catalog.run([self._page(1)])
-        if not self._totals:
+    def _read_lists(self) -> None:
+        opened, whole = ([ListReading(query) for query in queries] for queries in (OPEN, WHOLE))
+        run = self._catalog.run
+        run([self._page(opened[0], 1)])
+        if not opened[0].totals:
             raise OutOfTime("the time budget ended before the first page of the markets was read")
-        self._catalog.run(map(self._page, self._pages()), share=LIST_SHARE)
-        # A total may be too small: go on where the last page is full and not a repetition.
-        number = self._last_page() + 1
-        while self._lengths.get(number - 1) == LARGEST_PAGE and not self._barren and number <= MOST_PAGES:
-            self._catalog.run([self._page(number)], share=LIST_SHARE)
+        run([self._page(reading, 1) for reading in (*opened[1:], *whole)], share=LIST_SHARE)
+        walks = {reading.query: self._recall(reading.query) for reading in whole}
+        due = [reading for reading in whole if self._is_due(reading, walks[reading.query])]
+        self._read_whole([*opened, *due])
+        for reading in whole:
+            walk = walks[reading.query]
+            if reading in due:
+                self._remember(reading.query, walk.after(reading, self._catalog.now))
+            elif reading.totals and walk.accounts_for(reading):
+                self._remember(reading.query, walk._replace(total=reading.total))
+
+    def _is_due(self, reading: ListReading, walk: Walk) -> bool:
+        """Read a list as far as it has new entries; returns whether to read it whole, from the beginning or on."""
+        number = 1
+        while reading.goes_on_new and number in reading.totals and not walk.is_old(self._catalog.now):
             number += 1
-        for _ in range(MOST_ROUNDS):
-            if again := self._doubtful_pages():
-                self._catalog.run(map(self._page, again), share=ROUND_SHARE)
+            self._catalog.run([self._page(reading, number)], share=LIST_SHARE)
+        if walk.is_under_way(self._catalog.now):
+            reading.go_on_at(walk.next_page)
+        return bool(reading.totals) and walk.is_due(reading, self._catalog.now)
 
-    def _pages(self) -> Iterator[int]:
-        """The pages behind the first one, as far as the latest total reaches and the list goes on."""
-        for number in range(2, MOST_PAGES + 1):
-            if number > self._last_page():
-                return
-            if self._barren >= MOST_BARREN_PAGES:
-                self._ended = True
-                return
-            yield number
+    def _read_whole(self, readings: Sequence[ListReading]) -> None:
+        run = self._catalog.run
+        run((self._page(reading, number) for reading in readings for number in reading.pages()), share=LIST_SHARE)
+        for reading in readings:
+            while (number := reading.page_past_total()) is not None:
+                run([self._page(reading, number)], share=LIST_SHARE)
+                if number not in reading.totals:
+                    break
+            for _ in range(MOST_ROUNDS):
+                if again := reading.doubtful_pages():
+                    run([self._page(reading, number) for number in again], share=ROUND_SHARE)
+            if problem := reading.problem():
+                self._catalog.record_problem(reading.query.name, problem)
 
-    def _last_page(self) -> int:
-        return ceil(self._total / LARGEST_PAGE)
-
-    def _doubtful_pages(self) -> list[int]:
-        """The pages to read again: where markets can have been missed between two pages, and where new ones stand."""
-        totals = self._totals
-        again = {
-            number
-            for upper, lower in pairwise(sorted(totals))
-            if min(totals[upper]) > max(totals[lower])
-            for number in (upper, lower)
-        }
-        if max(totals[1]) < max(map(max, totals.values())):
-            again.add(1)
-        return sorted(again)
-
-    def _page(self, number: int) -> Task:
-        """Fetch and store one page of the list."""
+    def _page(self, reading: ListReading, number: int) -> Task:
+        """Fetch and store one page of a list."""
         try:
-            (page,) = yield [partial(self._api.fetch_markets, number)]
+            (page,) = yield [partial(self._api.fetch_markets, reading.query, number)]
         except AuthenticationError:
             raise
         except ExchangeError as exc:
-            if not self._totals:
+            if not self._begun:
                 raise
-            self._catalog.record_problem(f"page {number} of the markets", exc)
+            reading.fail(number)
+            self._catalog.record_problem(f"page {number} of the {reading.query.name}", exc)
             return
         good = [record for record in page.records if isinstance(record, Market)]
         bad = [record for record in page.records if isinstance(record, RejectedRecord)]
-        self._catalog.save(good, bad)
-        if bad and not good:
+        unseen = [record for record in bad if record.fingerprint not in self._rejected]
+        self._new |= self._catalog.save(good, unseen)
+        self._rejected |= {record.fingerprint for record in unseen}
+        # One market alone on a page, as in a short list, says nothing about the others.
+        self._readable = self._readable or bool(good)
+        if not good and len(bad) > self._readable:
             raise ExchangeChanged(f"Opinion.Trade has changed: no market of a page can be read ({bad[0].reason})")
-        for record in bad:
+        for record in unseen:
             self._catalog.record_problem("markets", f"a record was rejected: {record.reason}")
-        before = len(self._listed)
-        self._listed |= {f"{m.kind} {m.external_id}" for m in good if m.parent_external_id is None}
-        self._listed |= {record.payload for record in bad}
-        self._received |= {market.external_id for market in good if market.kind == MARKET}
-        self._barren = 0 if len(self._listed) > before else self._barren + 1
-        self._total = page.total
-        self._totals.setdefault(number, []).append(page.total)
-        self._lengths[number] = page.length
-        self._catalog.report_progress(f"{len(self._listed)} of {self._total} markets and topics listed")
+        if reading.query.only_open:
+            self._met |= {market.key for market in good}
+        reading.take(number, page, self._new)
+        self._begun = True
+        self._listed |= reading.listed
+        self._catalog.report_progress(f"{len(self._listed)} markets and topics listed")
 
-    def _check_list(self) -> None:
-        """Record as a problem what may be missing."""
-        listed, total, pages = len(self._listed), self._total, self._last_page()
-        unread = 0 if self._ended else pages - len(self._totals.keys() & range(1, pages + 1))
-        if unread:
-            self._catalog.record_problem("markets", f"{unread} of {pages} pages were not read")
-        elif not total <= listed < total + LARGEST_PAGE:
-            self._catalog.record_problem("markets", f"{listed} are listed, but the exchange counts {total}")
-        elif self._doubtful_pages():
-            self._catalog.record_problem("markets", "the list changed while it was read; some may be missing")
+    def _recall(self, query: ListQuery) -> Walk:
+        known = {name: self._catalog.recall(f"{query.name} {name}") for name in Walk._fields}
+        return Walk(**{name: value for name, value in known.items() if value is not None})
+
+    def _remember(self, query: ListQuery, walk: Walk) -> None:
+        before = self._recall(query)
+        new = {
+            f"{query.name} {name}": value
+            for name, value in walk._asdict().items()
+            if value not in (None, getattr(before, name))
+        }
+        if new:
+            self._catalog.remember(new)
+
+    def _check_tradable(self) -> None:
+        """Record as a problem that many markets are open and yet not listed as open."""
         stored = self._catalog.tradable()
-        gone = sum(market.external_id not in self._received for market in stored)
-        if not unread and gone > MANY_GONE * len(stored):
+        unlisted = sum((MARKET, market.external_id) not in self._met for market in stored)
+        if unlisted > MANY_UNLISTED * len(stored):
             self._catalog.record_problem(
-                "markets", f"{gone} of {len(stored)} stored markets that can be traded are no longer listed"
+                "markets", f"{unlisted} of {len(stored)} stored markets that can be traded are no longer listed"
             )
 
     def _ask(

@@ -10,18 +10,32 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from whalesync.errors import ContradictoryList, InvalidResponse
 from whalesync.exchanges.base import Candidate
 from whalesync.exchanges.opinion_trade.pages import TradePage
-from whalesync.records import BUY, MARKET, RESOLVED, SELL, TOPIC, Market, Position, RejectedRecord, Trade
+from whalesync.records import (
+    ACTIVATED,
+    BUY,
+    MARKET,
+    RESOLVED,
+    SELL,
+    TOPIC,
+    Market,
+    Position,
+    RejectedRecord,
+    Trade,
+)
 
 WEB_PAGE = "https://app.opinion.trade/detail?topicId="
 
-STATUSES = {1: "created", 2: "activated", 3: "resolving", 4: "resolved", 5: "failed", 6: "deleted"}
+RESOLVING = "resolving"
+ENDED = (RESOLVED, "failed", "deleted")
+STATUSES = {1: "created", 2: ACTIVATED, 3: RESOLVING, 4: RESOLVED, 5: "failed", 6: "deleted"}
 FILLED = 2
 FILLED_NAMES = ("filled", "finished")
 CATEGORICAL = 1
@@ -44,6 +58,17 @@ class MarketPage(NamedTuple):
     records: list[Market | RejectedRecord]
 
 
+class MarketDetail(NamedTuple):
+    """A market by its id or slug: first the market itself, then the children of a topic.
+
+    ``may_be_child``: it has no labels, as children have none; then ``slug`` leads to its topic.
+    """
+
+    records: list[Market | RejectedRecord]
+    slug: str | None
+    may_be_child: bool
+
+
 class PositionPage(NamedTuple):
     """A page of a wallet's positions; ``total`` is the length of the whole list."""
 
@@ -62,9 +87,29 @@ def parse_trades(result: Any, limit: int) -> TradePage:
 
 
 def parse_markets(result: Any, limit: int) -> MarketPage:
-    """A page of the list of markets, of at most ``limit`` entries, each followed by its children."""
+    """A page of a list of markets, of at most ``limit`` entries, each followed by its children.
+
+    Of a topic a list gives twice the volumes, not all children and sometimes another status: its volumes are left out,
+    and its status is provisional unless it follows from a child.
+    """
     total, entries = _list_of(result, limit)
-    return MarketPage(total, len(entries), [record for raw in entries for record in with_children(raw)])
+    return MarketPage(total, len(entries), [record for raw in entries for record in _listed(with_children(raw))])
+
+
+def parse_detail(result: Any) -> MarketDetail:
+    """A market by its id or slug. The status of a topic is the one that follows from its children, if one does."""
+    raw = result.get("data") if isinstance(result, dict) else None
+    if not isinstance(raw, dict):
+        raise InvalidResponse("Opinion.Trade: the response is not a market")
+    slug = raw.get("slug")
+    first, *children = with_children(raw)
+    if isinstance(first, Market) and first.kind == TOPIC:
+        first = replace(first, status=_status_of_topic(first.status, children))
+    return MarketDetail(
+        records=[first, *children],
+        slug=slug if isinstance(slug, str) and slug.isprintable() and slug else None,
+        may_be_child="labels" not in raw,
+    )
 
 
 def parse_positions(result: Any, limit: int) -> PositionPage:
@@ -133,6 +178,33 @@ def parse_or_reject(raw: Any, parse: Callable[[Mapping[str, Any]], Item]) -> Ite
             with suppress(InvalidRecord):
                 timestamp = _time(raw, "createdAt")
         return RejectedRecord(str(exc), _dump(raw), timestamp)
+
+
+def _listed(family: list[Market | RejectedRecord]) -> list[Market | RejectedRecord]:
+    """A top-level market and its children, as far as a list can be believed."""
+    first, *children = family
+    if not isinstance(first, Market) or first.kind != TOPIC:
+        return family
+    activated = _has(children, ACTIVATED)
+    status = ACTIVATED if activated else first.status
+    topic = replace(first, status=status, volume=None, volume_24h=None, volume_7d=None, provisional=not activated)
+    return [topic, *children]
+
+
+def _status_of_topic(own: str, children: Sequence[Market | RejectedRecord]) -> str:
+    """The status of a topic, all of whose children are given; ``own``: what the exchange calls it."""
+    if _has(children, ACTIVATED):
+        return ACTIVATED
+    statuses = [child.status for child in children if isinstance(child, Market)]
+    if len(statuses) < len(children):
+        return own
+    if RESOLVING in statuses:
+        return RESOLVING
+    return RESOLVED if RESOLVED in statuses and set(statuses) <= set(ENDED) else own
+
+
+def _has(records: Sequence[Market | RejectedRecord], status: str) -> bool:
+    return any(isinstance(record, Market) and record.status == status for record in records)
 
 
 def with_children(raw: Any) -> list[Market | RejectedRecord]:
@@ -263,9 +335,14 @@ def _market(raw: Mapping[str, Any], root: Mapping[str, Any] | None, parent: Mark
         resolved_at=_time(raw, "resolvedAt"),
         # A token that is named before the market is resolved is a proposal, which can be disputed.
         result={yes: "yes", no: "no"}.get(won) if won is not None and status == RESOLVED else None,
-        url=f"{WEB_PAGE}{root_identity}" + ("&type=multi" if topic or root is not None else ""),
+        url=web_page(root_identity, is_topic=topic or root is not None),
         created_at=_time(raw, "createdAt"),
     )
+
+
+def web_page(root: str, *, is_topic: bool) -> str:
+    """The address of the web page of a binary market, or of a topic and its children."""
+    return f"{WEB_PAGE}{root}" + ("&type=multi" if is_topic else "")
 
 
 def _status(raw: Mapping[str, Any]) -> str:

@@ -76,6 +76,11 @@ INDEXES = """
 -- The markets whose end is still to be seen: few among all that have ended.
 CREATE INDEX markets_not_ended ON markets (platform, kind)
     WHERE status IS NULL OR status IN ('created', 'activated', 'resolving');
+-- Topics still to be looked up; none after some hours.
+CREATE INDEX markets_never_looked_up ON markets (platform, created_at) WHERE kind = 'topic' AND looked_up_at IS NULL;
+-- Markets whose result may still come.
+CREATE INDEX markets_without_result ON markets (platform, resolved_at)
+    WHERE kind = 'market' AND status = 'resolved' AND result IS NULL;
 """
 
 VIEWS = f"""
