@@ -217,7 +217,7 @@ class Unknowns:
             found.append("its positions have not been read yet")
         if not self.trades_complete:
             found.append("not all of its trades are stored yet")
-        elif self.known_from:
+        elif self.known_from != 0:
             found.append(f"its trades before {iso(self.known_from)[:10]} are not stored")
         if self.void:
             found.append(f"{counted(self.void, 'position')} in a market that ended without a result")

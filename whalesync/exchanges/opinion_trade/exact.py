@@ -82,8 +82,9 @@ class State:
     """What is known of one wallet. Times in ms; an index counts entries from the head of the list.
 
     ``listed``: the length of the list. ``accounted``: how much of it is accounted for, None before it was ever
-    complete, down to ``complete_to``. ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many
-    entries were stored when the search last went on. ``fallen_since``: since when the total has been below ``listed``.
+    complete, down to ``complete_to``. ``known_from``: everything since then is or was stored, 0 if nothing is older.
+    ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many entries were stored when the search
+    last went on. ``fallen_since``: since when the total has been below ``listed``.
 
     The search for what is missing: ``next_index`` is read next. ``descending``: the last page ended with new
     fills. ``complete_above`` and ``gap_above`` (a boundary of index ``gap_index``): where nothing was missing
@@ -98,6 +99,7 @@ class State:
     listed: int = 0
     accounted: int | None = None
     complete_to: int | None = None
+    known_from: int | None = None
     pruned_to: int | None = None
     stored: int = 0
     fallen_since: int | None = None
@@ -254,6 +256,7 @@ class OpinionTrades:
             listed=known.listed,
             accounted=known.stored if known.accounted is None else known.accounted,
             compared_at=known.compared_at,
+            known_from=_known_from(known),
         )
 
 
@@ -273,7 +276,7 @@ class Interpretation:
             self.changes.batch.refetched_before = state.pruned_to
         if state.accounted is not None and cutoff < max(state.complete_to or 0, state.pruned_to or 0):
             # The retention was raised, or a wrong clock was set right.
-            state = replace(state.without_search(), accounted=None, compared_above=None)
+            state = replace(state.without_search(), accounted=None, compared_above=None, known_from=None)
         self.state = state
 
     def batch(self) -> Batch:
@@ -406,7 +409,7 @@ class Interpretation:
         self._compare(part)
         if self.state.phase in (Phase.LOADING, Phase.CATCHING_UP):
             if part.reaches_cutoff and missing == 0:
-                self._complete(part.total)
+                self._complete(part)
             else:
                 self._search(part, missing)
         if self.state.phase is Phase.CURRENT:
@@ -437,15 +440,19 @@ class Interpretation:
         )
         self.state = self.state.doubted()
 
-    def _complete(self, total: int) -> None:
+    def _complete(self, part: Slice) -> None:
         """Everything that is listed down to the cutoff is stored."""
-        state = self.state
+        state, total = self.state, part.total
+        known_from = state.known_from
+        if known_from is None:
+            known_from = 0 if part.boundaries[-1].index == total else self._cutoff
         compared_at = self._now if state.compared_at is None else state.compared_at
         self.state = replace(
             state,
             listed=total,
             accounted=total,
             complete_to=self._cutoff,
+            known_from=known_from,
             pruned_to=None if state.pruned_to is None else min(state.pruned_to, self._cutoff),
             compared_at=compared_at,
         )
@@ -566,6 +573,13 @@ def page_sizes(largest: int) -> Sequence[int]:
 
 def _keys(records: Sequence[Trade | RejectedRecord]) -> list[int | bytes]:
     return [record.fill_key if isinstance(record, Trade) else record.fingerprint for record in records]
+
+
+def _known_from(state: State) -> int | None:
+    """Since when everything is or was stored; states of earlier versions do not say, but cannot go further back."""
+    if state.known_from is not None or state.accounted is None:
+        return state.known_from
+    return max(state.complete_to or 0, state.pruned_to or 0)
 
 
 def _first_state(stored: StoredTrades) -> State:
