@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.exchange import NOW, WALLETS, Exchange
 from support.fills import query
-from support.rows import make_schema_1, migrations
+from support.rows import make_old_file, migrations
 from support.wallets import Office
 
 from whalesync.records import fill_key
@@ -33,7 +33,7 @@ DROPPED = {
 def path(tmp_path: Path) -> Path:
     """A file of schema 1."""
     file = tmp_path / "whales.db"
-    make_schema_1(file)
+    make_old_file(file, 1)
     return file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from support.host import Host
-from support.rows import make_schema_1, migrations
+from support.rows import make_old_file, migrations
 
 from whalesync.store.database import SCHEMA_VERSION
 
@@ -25,7 +25,7 @@ def test_eight_processes_open_an_old_file(host: Host) -> None:
     """All succeed, the file is brought up to date once, and every trade is still there."""
     for _ in range(3):
         host.start_over()
-        make_schema_1(host.db)
+        make_old_file(host.db, 1)
         before = Counter(host.rows("SELECT id, whale_id, tx_hash, timestamp FROM whale_activity"))
         running = [host.start(*opener.split()) for opener in OPENERS]
         assert [(opener, each.wait().code, each.wait().err) for opener, each in zip(OPENERS, running, strict=True)] == [

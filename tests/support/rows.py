@@ -16,7 +16,7 @@ MIDNIGHT = 1_772_323_200_000  # 2026-03-01T00:00:00Z
 NOW = MIDNIGHT + 12 * HOUR
 MOBY, OTHER = "0x" + "a1" * 20, "0x" + "b2" * 20
 
-SCHEMA_1 = Path(__file__).parent.parent / "data" / "schema_1.sql"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def insert(db: Database, table: str, **values: Any) -> int:
@@ -44,10 +44,10 @@ def trade(db: Database, whale_id: int, market_id: int, at: int, action: str = "B
     return insert(db, "whale_activity", whale_id=whale_id, market_id=market_id, timestamp=at, **values, **visible)
 
 
-def make_schema_1(path: Path) -> None:
-    """Make the file that ``tests/data/schema_1.sql`` is a dump of, in WAL mode as it was."""
+def make_old_file(path: Path, schema: int) -> None:
+    """Make the file of an older schema that ``tests/data`` has a dump of, in WAL mode as it was."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(SCHEMA_1.read_text(encoding="utf-8"))
+        connection.executescript((DATA / f"schema_{schema}.sql").read_text(encoding="utf-8"))
         connection.execute("PRAGMA journal_mode = WAL")
 
 
