@@ -148,11 +148,12 @@ def _gone(seen: Evidence) -> Holding | None:
     """A position that is not listed, in a market that has not ended."""
     before, flow = seen.before, seen.flow
     sold = flow is not None and seen.whole_flow and flow.is_sold
-    if flow is not None and not sold and seen.now - flow.last_at < SETTLING_MS:
-        return before  # a list that was read before its last trade
-    if before is None and flow is None:
+    lagging = flow is not None and not sold and seen.now - flow.last_at < SETTLING_MS  # the list, behind its last trade
+    if before is None and (flow is None or lagging):
         return None
     known = _not_listed(seen)
+    if lagging:
+        return known
     if known.closed_at is not None:
         return replace(known, gap=_gap_of(flow)) if sold else known
     since = known.unlisted_since or seen.now
@@ -168,8 +169,10 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
     flow, known = seen.flow, _not_listed(seen)
     if flow is None or not seen.whole_flow:
         return _as_last_listed(seen, known)
-    if known.closed_at is not None and (flow.is_sold or ended_at > known.closed_at):
+    if known.closed_at is not None and flow.last_at <= known.closed_at < ended_at:
         return known
+    if known.gap == MOVED and flow.last_at > (known.closed_at or flow.last_at):
+        return replace(known, shares=None, cost=None, closed_at=None)  # how much of it is left, nobody can tell
     if flow.is_sold:
         return replace(known, shares=0.0, cost=0.0, gap=_gap_of(flow), closed_at=flow.last_at)
     if known.shares and flow.last_at <= (known.listed_at or 0):

@@ -100,7 +100,8 @@ def test_a_list_may_lag_behind_the_trades() -> None:
     """What was bought a moment ago is not missing from a list that was read before."""
     fresh = Flow(100, 40, 0, 0, 0, 0, NOW - MINUTE)
     assert judge(seen(flow=fresh)) is None
-    assert judge(seen(before=OPEN, flow=fresh)) == OPEN
+    waiting = judge(seen(before=OPEN, flow=fresh))
+    assert waiting == Holding(100, 40, listed_at=NOW - 15 * MINUTE, unlisted_since=NOW)
 
 
 @pytest.mark.parametrize("flow", [None, BOUGHT])
