@@ -19,6 +19,7 @@
         ├── RequestRefused      any other refusal
         │   └── UnknownMarket   no market has this id
         ├── AuthenticationError ends the exchange's part of the run: no request can succeed
+        │   └── NotServed       whatever the key: the exchange does not serve this host's country
         ├── InvalidResponse     not the agreed form
         ├── ContradictoryList   the pages and the total of one list do not fit together
         └── ExchangeChanged     no record of a page is readable: fails the run
@@ -116,6 +117,10 @@ class UnknownMarket(RequestRefused):
 
 class AuthenticationError(ExchangeError):
     """The exchange rejected the key."""
+
+
+class NotServed(AuthenticationError):
+    """The exchange does not serve this host, whatever the key."""
 
 
 class InvalidResponse(ExchangeError):

@@ -90,7 +90,7 @@ TIME_BUDGET = Setting[float | None](
     "seconds after which a sync job starts no new work",
     number(1, 86_400),
     None,
-    "50 for sync-whales, 240 for sync-markets",
+    "50 for sync-whales, 240 for the other sync jobs",
 )
 RETENTION_DAYS = Setting[int]("WHALESYNC_RETENTION_DAYS", "days that cleanup keeps", whole_number(1, 36_500), 90)
 PING_URL = Setting[str | None]("WHALESYNC_PING_URL", "dead-man's switch, see Monitoring", str, None, "off", secret=True)

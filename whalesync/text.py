@@ -80,6 +80,11 @@ def price(probability: float | None) -> str:
     return f"{cents:.1f}¢"
 
 
+def share(fraction: float | None) -> str:
+    """Format a part of a whole as a percentage: ``61.5%``."""
+    return UNKNOWN if fraction is None else f"{fraction:.1%}"
+
+
 def count(number: float | None) -> str:
     """Format a whole number as ``1,234``, a measure such as shares as ``1,234.50``."""
     if number is None:

@@ -93,7 +93,7 @@ def test_what_goes_is_summed_up_by_whale_and_utc_day(history: History, monkeypat
     columns = "whale_id, day, volume, profit, buys, sells, last_active_at"
     assert history.table(f"SELECT {columns} FROM removed_sums ORDER BY whale_id, day") == [
         (1, midnight - DAY, 8.0, 0.0, 1, 0, midnight - 1),
-        (1, midnight, 67.0, -1.0, 2, 1, midnight + DAY - 1),
+        (1, midnight, 67.0, -1.5, 2, 1, midnight + DAY - 1),
         (1, midnight + DAY, 4.0, 0.0, 1, 0, midnight + DAY),
         (2, midnight, 0.0, 0.0, 0, 0, midnight),
     ]

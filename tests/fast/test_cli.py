@@ -142,7 +142,7 @@ def test_no_command_prints_the_help(cli: Cli) -> None:
 
 
 def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
-    """From an empty folder through the four jobs to every view of the result, silently without a terminal."""
+    """From an empty folder through all jobs to every view of the result, silently without a terminal."""
     cli("whales", "add", WHALE, "--label", "Moby")
     for job in JOBS:
         assert cli(job.command) == Result(0, "", "")
@@ -172,7 +172,7 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     whale = json.loads(cli("whales", "show", WHALE, "--json").out)
     assert (whale["trade_count"], whale["buy_count"], whale["sell_count"]) == (2, 1, 1)
     assert whale["total_volume"] == pytest.approx(12.0)
-    assert whale["win_rate"] == {"share": 0.0, "won": 0, "known": 1, "sells": 1}
+    assert (whale["win_rate"], whale["decided_positions"], whale["positions"]) == (None, 1, [])
     assert (len(whale["volume_by_day"]), len(whale["markets"]), whale["trades"]) == (30, 1, rows)
 
     status = json.loads(cli("status", "--json").out)
@@ -220,7 +220,7 @@ def test_verbose_prints_the_steps(cli: Cli, exchange: Books) -> None:
 
 
 def test_crontab_and_doctor_see_the_host(cli: Cli, exchange: Books) -> None:
-    """The crontab starts the four jobs; each check is one line, and the exchange is asked with the key."""
+    """The crontab starts all jobs; each check is one line, and the exchange is asked with the key."""
     text = cli("crontab").out
     assert [job.command for job in JOBS if f" {job.command}" not in text] == []
     cli("whales", "add", WHALE)

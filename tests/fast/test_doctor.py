@@ -254,7 +254,7 @@ def test_jobs_without_a_line_are_named(host: Host) -> None:
     host.crontab = "\n".join(line for line in lines if "compute-stats" not in line)
     assert host.faults()["cron"] == "no line for compute-stats: copy it from 'whalesync crontab'"
     host.crontab = "\n".join(f"#{line}" if "sync-" in line else line for line in lines)
-    expected = "commented out in this user's crontab: sync-markets, sync-whales; remove the '#'"
+    expected = "commented out in this user's crontab: sync-markets, sync-whales, sync-positions; remove the '#'"
     assert host.faults()["cron"] == expected
 
 

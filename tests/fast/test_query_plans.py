@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.rows import MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, plan, trade, whale
 
-from whalesync.store import feed, markets, retention, stats, sync_log, totals, trades, whale_detail, whales
+from whalesync.store import feed, markets, positions, retention, stats, sync_log, totals, trades, whale_detail, whales
 from whalesync.store.database import Database, open_database
 
 
@@ -49,7 +49,9 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     ),
     "the newest trade": (retention.newest_trade, [BY_TIME]),
     "the oldest trades": (lambda db: retention.delete_trades(db, NOW, 100), [BY_TIME]),
-    "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, NOW, 1), [BY_TIME]),
+    "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, NOW), [BY_TIME]),
+    "what the oldest trades did": (lambda db: positions.add_removed_flows(db, NOW), [BY_TIME]),
+    "what a wallet's trades did": (lambda db: positions.flows(db, 1), [BY_WHALE]),
     "old runs": (lambda db: retention.delete_sync_logs(db, 5, 100), ["sync_logs_by_start", "sync_logs_by_type"]),
     "what met a deleted run": (
         lambda db: db.execute("DELETE FROM rejected_records WHERE sync_log_id = 1"), ["rejected_records_by_run"]

@@ -12,7 +12,7 @@ from whalesync.records import Trade
 from whalesync.store import feed, retention, stats, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.totals import Totals, totals
-from whalesync.store.whale_detail import WinRate, whale_detail
+from whalesync.store.whale_detail import whale_detail
 from whalesync.store.whales import Added, WatchEntry
 
 THIRD = "0x" + "c3" * 20
@@ -102,18 +102,6 @@ def test_a_wallet_is_named_by_its_ends_and_its_label(db: Database) -> None:
     assert [each.name for each in whales.tracked(db)] == ["0xa1a1…a1a1 (Moby)", "0xb2b2…b2b2"]
 
 
-def test_the_win_rate_is_of_sells_with_a_known_profit(db: Database) -> None:
-    """Break-even is no win, an unknown profit is no loss; only sells count, and no superseded ones."""
-    moby, rain = whale(db), market(db)
-    assert whale_detail(db, moby, NOW).win_rate.share is None
-    sells = (5.0, 1.0, 0.0, -3.0, None)
-    for action, profit in (*(("SELL", profit) for profit in sells), ("BUY", 9.0), ("MERGE", 9.0)):
-        trade(db, moby, rain, NOW - HOUR, action, profit=profit)
-    trade(db, moby, rain, NOW - HOUR, "SELL", profit=9.0, superseded_at=NOW)
-    rate = whale_detail(db, moby, NOW).win_rate
-    assert (rate, rate.share) == (WinRate(won=2, known=4, sells=5), 0.5)
-
-
 def test_volume_by_day_tells_buys_from_sells(db: Database) -> None:
     """UTC days up to today, empty ones too; what is no volume, superseded or another whale's does not count."""
     moby, other, rain = whale(db, MOBY), whale(db, OTHER), market(db)
@@ -198,7 +186,7 @@ def test_a_whale_deleted_by_hand_blocks_nothing(db: Database) -> None:
     db.execute("DELETE FROM whales WHERE id = ?", (moby,))
     db.execute("PRAGMA foreign_keys = ON")
     assert [row["whale_id"] for row in feed.activity(db, "pro-plus", NOW)] == [other]
-    assert [figures[-1] for figures in stats.changed_figures(db, NOW)] == [other]
+    assert [figures[-1] for figures in stats.changed_figures(db, NOW, [])] == [other]
     with db.write():
         assert retention.delete_trades(db, NOW + 1, 10) == 2
     assert [tuple(row) for row in db.rows("SELECT whale_id, buys FROM removed_sums")] == [(other, 1)]

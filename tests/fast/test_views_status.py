@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from whalesync.jobs.table import JOBS
 from whalesync.settings import Settings
 from whalesync.store.database import SCHEMA_VERSION, Database, open_database
 from whalesync.store.locks import FileLock
@@ -48,7 +49,7 @@ def reject(db: Database, source: str) -> None:
 
 def all_healthy(db: Database) -> None:
     """Add a good run of every job."""
-    for kind, seconds in (("cleanup", 8 * 3600), ("stats", 2400), ("markets", 90), ("whales", 42)):
+    for kind, seconds in (("cleanup", 8 * 3600), ("stats", 2400), ("positions", 600), ("markets", 90), ("whales", 42)):
         run(db, kind, "completed", NOW - seconds * SECOND)
 
 
@@ -155,7 +156,7 @@ def test_the_json_names_jobs_by_command(db: Database) -> None:
     """A script reads .jobs["sync-whales"].ok."""
     all_healthy(db)
     document = json.loads(json.dumps(status.as_json(gather(db, NOW, limit=2))))
-    assert list(document["jobs"]) == ["sync-markets", "sync-whales", "compute-stats", "cleanup"]
+    assert list(document["jobs"]) == [job.command for job in JOBS]
     whales = {"ok": True, "state": "good", "last_success_at": NOW - 41_000, "items": 3}
     assert document["jobs"]["sync-whales"].items() >= whales.items()
     assert [run["job"] for run in document["runs"]] == ["sync-whales", "sync-markets"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from whalesync.store.whale_detail import WhaleDetail, WinRate
+from whalesync.store.whale_detail import WhaleDetail
 from whalesync.views import tables
 from whalesync.views.output import console_on
 
@@ -79,13 +79,38 @@ def whale(**fields: Any) -> dict[str, Any]:
         "volume_7d": 8000.0,
         "volume_30d": 45000.0,
         "realized_profit": -378.5,
+        "settled_profit": 1500.0,
+        "open_profit": 20.0,
+        "open_value": 620.0,
+        "won_count": 12,
+        "lost_count": 7,
+        "win_rate": 0.625,
+        "profit_complete": 1,
+    } | fields
+
+
+def position(**fields: Any) -> dict[str, Any]:
+    return {
+        "market_title": "Fed decision in March? › No change",
+        "outcome": "NO",
+        "outcome_label": "NO",
+        "shares": 1000.0,
+        "avg_price": 0.6,
+        "price": 0.62,
+        "value": 620.0,
+        "unrealized_profit": 20.0,
+        "gap": None,
+        "market_external_id": "794",
     } | fields
 
 
 def detail(**fields: Any) -> WhaleDetail:
     values: dict[str, Any] = {
         "row": whale(),
-        "win_rate": WinRate(won=5, known=8, sells=12),
+        "listed": 1234,
+        "unknown": [],
+        "decided": 24,
+        "positions": [position()],
         "days": [{"day": f"2026-02-{day:02}", "buy": 100.0 * day, "sell": 50.0} for day in range(1, 29)],
         "markets": [market(trades=7)],
         "trades": [trade(), trade(action="SELL", profit=-5.0)],
@@ -136,7 +161,7 @@ def test_the_watch_list_keeps_labels_and_profit(width: int) -> None:
     """Addresses are shortened before a figure is dropped or a label is cut."""
     rows = [whale(), whale(label="Keiko"), whale(label="Humphrey")]
     header, _, row, *_ = shown(width, tables.render_whales, rows, now=NOW)
-    assert "Profit" in header
+    assert "Realized" in header
     assert row.split()[:3] == ["0xa1a1…a1a1", "Moby", "Dick"] and "-$378" in row
 
 
@@ -201,7 +226,7 @@ def test_an_empty_table_says_what_to_do(render: Callable[..., None], options: di
 
 
 def test_a_whale_is_shown_in_full() -> None:
-    """Label, totals, windows, win rate with its base, markets and trades."""
+    """Label, totals, windows, profit in three figures, win rate with its base, positions, markets and trades."""
     for part in (
         "Moby Dick",
         MOBY,
@@ -209,7 +234,10 @@ def test_a_whale_is_shown_in_full() -> None:
         "$123,456.78 in 1,234 trades (800 buys, 434 sells)",
         "$1,200.00 in 24 h, $8,000.00 in 7 days, $45,000.00 in 30 days",
         "-$378.50 realized",
-        "62.5% (5 of 8 sells with a known profit)",
+        "+$1,500.00 settled: held to the end, 12 won, 7 lost",
+        "+$20.00 open: $620.00 in 1 open position at the latest prices",
+        "62.5% of 24 decided positions made money",
+        "Open positions (1)",
         "Most traded markets",
         "Last trades",
         "█ bought $40,600.00, above",
@@ -219,11 +247,40 @@ def test_a_whale_is_shown_in_full() -> None:
 
 
 def test_a_whale_without_trades_says_what_to_do() -> None:
-    """There is no chart and no win rate."""
-    row = whale(last_active_at=None)
-    page = whale_page(row=row, win_rate=WinRate(0, 0, 0), days=[], markets=[], trades=[])
+    """There is no chart and no win rate; of a list without trades the exchange's own advice is given."""
+    row = whale(last_active_at=None, win_rate=None, settled_profit=None)
+    none: dict[str, Any] = {"row": row, "positions": [], "days": [], "markets": [], "trades": [], "decided": 3}
+    page = whale_page(**none)
     assert "whalesync sync-whales" in page
-    assert "unknown" in page and "%" not in page and "never" in page
+    assert "not known: 3 positions decided, 20 are needed" in page and "%" not in page and "never" in page
+    assert "– settled" in page
+    lines = shown(80, tables.render_whale, detail(**none, listed=0), now=NOW, no_trades_hint="Use the owner")
+    assert "Use the owner." in lines and "whalesync sync-whales" not in "".join(lines)
+
+
+def test_what_is_not_known_of_a_profit_is_said() -> None:
+    """Each reason on a line of its own, in `whales show`; the watch list says for how many whales."""
+    page = whale_page(unknown=["its trades before 2026-02-01 are not stored", "1 open position without a price"])
+    assert "not complete: its trades before 2026-02-01 are not stored\n          1 open position without a pr" in page
+    rows = [whale(profit_complete=0), whale()]
+    assert "of one whale is not complete" in "\n".join(shown(200, tables.render_whales, rows, now=NOW))
+
+
+def test_of_many_positions_the_most_valuable_are_shown() -> None:
+    """How many there are is said."""
+    page = whale_page(positions=[position(value=1000.0 - n) for n in range(12)])
+    assert "Open positions (the most valuable 10 of 12)" in page and page.count("NO  ") == 10
+
+
+def test_a_leaderboard_says_who_is_watched() -> None:
+    """Rank, address, name, what it is ranked by, and the label on the watch list."""
+    rows = [
+        {"rank": 1, "address": MOBY, "name": "moby", "usd": 1234.5, "whale": whale()},
+        {"rank": 2, "address": "0x" + "b2" * 20, "name": None, "usd": None, "whale": None},
+    ]
+    _, _, first, second = shown(120, tables.render_candidates, rows, by="profit")
+    assert first.split() == ["1", MOBY, "moby", "+$1,234.50", "Moby", "Dick", "1,234", "trades"]
+    assert second.split() == ["2", "0x" + "b2" * 20, "–"]
 
 
 QUIET = [{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30

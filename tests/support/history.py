@@ -142,7 +142,7 @@ class History:
             *windows,
             sum(row.action == "BUY" for row in counted),
             sum(row.action == "SELL" for row in counted),
-            _sum(row.profit or 0.0 for row in counted),
+            _sum(row.profit or 0.0 for row in rows if row.action in ("SELL", "MERGE")),
         )
 
 

@@ -320,7 +320,7 @@ def plain_figures(total: Counter[Fill], kept: Counter[Fill], now: int) -> dict[s
     counts = Counter[str]()
     for fill, n in total.items():
         counts[fill.action] += n
-    profit = sum((Decimal(repr(f.profit)) * n for f, n in total.items() if f.action != "MERGE"), Decimal(0))
+    profit = sum((Decimal(repr(f.profit)) * n for f, n in total.items() if f.action != "BUY"), Decimal(0))
     return {
         "total_volume": volume(total),
         "trade_count": counts["BUY"] + counts["SELL"],

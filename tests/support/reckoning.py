@@ -36,6 +36,7 @@ class Sums:
             self.buys += count * (fill.action == "BUY")
             self.sells += count * (fill.action == "SELL")
             self.volume += Decimal(repr(fill.amount)) * count
+        if fill.action in ("SELL", "MERGE"):
             self.profit += Decimal(repr(fill.profit)) * count
 
     def figures(self) -> dict[str, Any]:

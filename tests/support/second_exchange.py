@@ -13,10 +13,20 @@ from typing import Any
 import httpx
 
 from whalesync.errors import RequestRefused
-from whalesync.exchanges.base import Batch, Catalog, NewFill, Pace, Progress, StoredTrades, Task
+from whalesync.exchanges.base import (
+    Batch,
+    Candidate,
+    Catalog,
+    Holdings,
+    NewFill,
+    Pace,
+    Progress,
+    StoredTrades,
+    Task,
+)
 from whalesync.exchanges.http import Client
 from whalesync.exchanges.rate import RateLimit
-from whalesync.records import MARKET, Market, Trade
+from whalesync.records import MARKET, Market, Position, Trade
 from whalesync.settings import Setting, Settings, base_url, whole_number
 
 PAGE = 3
@@ -26,11 +36,12 @@ RATE = Setting[int]("SECOND_RATE_LIMIT", "requests per second", whole_number(1, 
 
 
 class Server(httpx.BaseTransport):
-    """The other side: fills of wallets, newest first, and markets. ``is_down`` lets every request fail."""
+    """The other side: fills of wallets, newest first, holdings, markets. ``is_down`` lets every request fail."""
 
     def __init__(self) -> None:
         self.fills: dict[str, list[dict[str, Any]]] = {}
         self.markets: list[dict[str, Any]] = []
+        self.holdings: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[httpx.Request] = []
         self.is_down = False
 
@@ -47,6 +58,8 @@ class Server(httpx.BaseTransport):
         query = request.url.params
         if request.url.path == "/markets":
             body: dict[str, Any] = {"data": self.markets}
+        elif request.url.path == "/holdings":
+            body = {"data": self.holdings.get(query["user"], [])}
         else:
             before = int(query.get("cursor", "9" * 12))
             rest = [fill for fill in self.fills.get(query["user"], []) if fill["at"] < before]
@@ -108,6 +121,13 @@ class SecondApi:
         body = self._client.get("/fills", {"user": wallet} | ({"cursor": request} if request else {}))
         return [_trade(raw) for raw in body["data"]], body["next"]
 
+    def count_trades(self, wallet: str) -> int:
+        return len(self._client.get("/fills", {"user": wallet})["data"])
+
+    def list_positions(self, wallet: str) -> Holdings:
+        rows = self._client.get("/holdings", {"user": wallet})["data"]
+        return Holdings([_position(raw) for raw in rows], [], len(rows), complete=True, requests=1)
+
     def exchange_time(self) -> int | None:
         return self._client.latest_date
 
@@ -131,6 +151,13 @@ def _trade(raw: dict[str, Any]) -> Trade:
     )  # fmt: skip
 
 
+def _position(raw: dict[str, Any]) -> Position:
+    return Position(
+        market_external_id=raw["condition"], market_title=raw["question"], outcome=None, outcome_label="Rain",
+        token_id="77", shares=raw["shares"], avg_price=raw["paid"],
+    )  # fmt: skip
+
+
 def _market(raw: dict[str, Any]) -> Market:
     return Market(
         kind=MARKET, external_id=raw["condition"], parent_external_id=None, title=raw["question"], category="weather",
@@ -151,6 +178,7 @@ class SecondExchange:
 
     name: str = "second"
     title: str = "Second"
+    no_trades_hint: str = "Second lists no trades of it"
     settings: Sequence[Setting[Any]] = (URL, RATE)
 
     def __init__(self, server: Server) -> None:
@@ -160,6 +188,14 @@ class SecondExchange:
     def check_settings(self, settings: Settings) -> None:
         settings.get(URL)
         settings.get(RATE)
+
+    def requests_per_second(self, settings: Settings) -> float:
+        return settings.get(RATE)
+
+    def discover(
+        self, settings: Settings, *, by: str, period: str, limit: int, log_step: Callable[[str], None]
+    ) -> list[Candidate]:
+        return []
 
     @contextmanager
     def connect(

@@ -36,7 +36,7 @@ def crontab() -> None:
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def doctor() -> int:
-    """Check key, address, clock, database and cron lines; exit 1 if something is wrong."""
+    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong."""
     from whalesync.host.doctor import Finding, examine
 
     try:

@@ -1,22 +1,25 @@
-"""The watch list: ``whales add``, ``remove``, ``list``, ``show``, ``import``."""
+"""The watch list: ``whales add``, ``discover``, ``remove``, ``list``, ``show``, ``import``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from whalesync.cli import parse
-from whalesync.cli.app import Command, Json, new_app, now_ms, print_error, print_result, settings
-from whalesync.cli.parse import Exchange, Whale
-from whalesync.errors import NoDatabase, UsageError
+from whalesync.cli.app import Command, Json, new_app, now_ms, print_error, print_result, settings, step_logger
+from whalesync.cli.parse import Exchange, Limit, Whale
+from whalesync.errors import NoDatabase, OutOfTime, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges.base import Exchange as ExchangeEntry
 from whalesync.store import whales
 from whalesync.store.database import open_database, open_existing
 from whalesync.store.whales import WatchEntry
+
+LOOK_UP_SECONDS = 5.0
 
 whales_app = new_app(help="The watch list: which wallets are tracked.")
 app = new_app()
@@ -39,11 +42,47 @@ def add(
         added = whales.add(db, [WatchEntry(name, label, exchange or DEFAULT_EXCHANGE)], now_ms())
     if added.new:
         print_error(f"Added {name} to the watch list.")
+        _look_up(EXCHANGES[exchange or DEFAULT_EXCHANGE], name)
     elif added.relabelled:
         what = f"Changed the label of {name} to {label!r}" if label else f"Removed the label of {name}"
         print_error(f"{what}; it was already on the watch list.")
     else:
         print_error(f"{name} was already on the watch list.")
+
+
+@whales_app.command(cls=Command)
+def discover(
+    exchange: Exchange = None,
+    by: Annotated[Literal["profit", "volume"], typer.Option(help="What they are ranked by.")] = "profit",
+    period: Annotated[Literal["day", "week", "month", "all"], typer.Option(help="Over which time.")] = "month",
+    limit: Limit = 20,
+    add_them: Annotated[bool, typer.Option("--add", help="Put them on the watch list.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Wallets worth watching, from the exchange's leaderboard.
+
+    Examples: whalesync whales discover · whalesync whales discover --by volume --period week --limit 5 --add
+    """
+    from whalesync.text import counted
+    from whalesync.views import tables
+
+    found, platform = settings(), exchange or DEFAULT_EXCHANGE
+    candidates = EXCHANGES[platform].discover(found, by=by, period=period, limit=limit, log_step=step_logger())
+    try:
+        with open_existing(found.db) as db:
+            known = {row["address"]: row for row in whales.listed(db) if row["platform"] == platform}
+    except NoDatabase:
+        known = {}
+    rows = [{**each._asdict(), "whale": known.get(each.address)} for each in candidates]
+    print_result(rows, lambda console: tables.render_candidates(rows, console, by=by), as_json=as_json)
+    if add_them:
+        # A name of somebody else's choice is a label like any other, but never replaces one.
+        new = [
+            WatchEntry(each.address, _label(each.name), platform) for each in candidates if each.address not in known
+        ]
+        with open_database(found.db) as db:
+            added = whales.add(db, new, now_ms())
+        print_error(f"Added {counted(added.new, 'wallet')} to the watch list.")
 
 
 @whales_app.command(cls=Command)
@@ -74,15 +113,19 @@ def list_(
 
 @whales_app.command(cls=Command)
 def show(whale: Whale, exchange: Exchange = None, as_json: Json = False) -> None:
-    """One whale: statistics, a chart of its activity, its markets, its last trades."""
+    """One whale: statistics, profit, open positions, a chart of its activity, its markets, its last trades."""
     from whalesync.store.whale_detail import whale_detail
     from whalesync.views import tables
 
     now = now_ms()
     with open_existing(settings().db) as db:
         detail = whale_detail(db, parse.find_whale(db, whale, exchange)["id"], now)
-    document = tables.whale_as_json(detail)
-    print_result(document, lambda console: tables.render_whale(detail, console, now), as_json=as_json)
+    known = EXCHANGES.get(detail.row["platform"])
+    print_result(
+        tables.whale_as_json(detail),
+        lambda console: tables.render_whale(detail, console, now, no_trades_hint=known.no_trades_hint if known else ""),
+        as_json=as_json,
+    )
 
 
 @whales_app.command(name="import", cls=Command)
@@ -101,6 +144,27 @@ def import_(
     relabelled = f", {counted(added.relabelled, 'label')} changed" if added.relabelled else ""
     verb = "was" if (there := added.known + added.relabelled) == 1 else "were"
     print_error(f"Added {counted(added.new, 'wallet')}; {there:,} {verb} already there{relabelled}.")
+
+
+def _look_up(exchange: ExchangeEntry, address: str) -> None:
+    """Say so if the exchange lists no trades of a wallet; where it cannot be asked at once, the jobs will tell."""
+    import time
+
+    until = time.monotonic() + LOOK_UP_SECONDS
+    try:
+        found = settings()
+        with exchange.connect(found, first_backoff=LOOK_UP_SECONDS, until=until, log_step=step_logger()) as connection:
+            if connection.count_trades(address) == 0:
+                print_error(f"{exchange.no_trades_hint}.")
+    except (WhalesyncError, OutOfTime):
+        return
+
+
+def _label(name: str | None) -> str | None:
+    try:
+        return parse.parse_label(name or "") or None
+    except UsageError:
+        return None
 
 
 def _read(file: str) -> str:

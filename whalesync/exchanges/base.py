@@ -126,7 +126,8 @@ class Progress(NamedTuple):
 
     ``phase`` is the state's name; ``complete``: whether everything listed down to the retention cutoff is stored;
     ``listed`` and ``accounted``: how long the exchange's list is, and how much of it is accounted for, both None
-    where that is not known; ``compared_at``: when every row was last compared with the exchange's (ms).
+    where that is not known; ``compared_at``: when every row was last compared with the exchange's (ms);
+    ``known_from``: every trade since then (ms) is or was stored, 0 if none is older, None if that is not known.
     """
 
     phase: str
@@ -134,6 +135,7 @@ class Progress(NamedTuple):
     listed: int | None = None
     accounted: int | None = None
     compared_at: int | None = None
+    known_from: int | None = None
 
     @property
     def missing(self) -> int | None:
@@ -269,13 +271,14 @@ class Holdings(NamedTuple):
     """The positions of one wallet, as one reading of the whole list shows them.
 
     ``complete``: whether nothing can be missing, so that a position that is not among them is gone. ``total`` is the
-    length of the list as the exchange counts it.
+    length of the list as the exchange counts it. ``requests``: how many were made.
     """
 
     positions: Sequence[Position]
     rejected: Sequence[RejectedRecord]
     total: int
     complete: bool
+    requests: int
 
 
 class Connection(Protocol):
@@ -288,6 +291,9 @@ class Connection(Protocol):
             OutOfTime: the time budget ended before the request could be sent.
             ExchangeError: the request failed, after retries.
         """
+
+    def count_trades(self, wallet: str) -> int:
+        """Ask how many trades the exchange lists of a wallet. Raises as ``fetch_trades``."""
 
     def list_positions(self, wallet: str) -> Holdings:
         """Read all pages of a wallet's positions.
@@ -311,6 +317,15 @@ class Connection(Protocol):
         """
 
 
+class Candidate(NamedTuple):
+    """A wallet of an exchange's leaderboard; ``usd`` is what it is ranked by, None if the exchange does not say."""
+
+    rank: int
+    address: str
+    name: str | None
+    usd: float | None
+
+
 class Exchange(Protocol):
     """One exchange. The modules behind ``connect`` are loaded when it is called, not before."""
 
@@ -320,9 +335,28 @@ class Exchange(Protocol):
     """As people call it."""
     settings: Sequence[Setting[Any]]
     trades: TradeSource
+    no_trades_hint: str
+    """Why a wallet that trades may be listed without trades, and what to do."""
 
     def check_settings(self, settings: Settings) -> None:
         """Raise SettingsError if the exchange cannot be asked with these settings."""
+
+    def requests_per_second(self, settings: Settings) -> float:
+        """How many requests the exchange allows in a second."""
+
+    def discover(
+        self, settings: Settings, *, by: str, period: str, limit: int, log_step: Callable[[str], None]
+    ) -> list[Candidate]:
+        """Read the exchange's leaderboard, the best first.
+
+        Args:
+            by: ``profit`` or ``volume``.
+            period: ``day``, ``week``, ``month`` or ``all``.
+
+        Raises:
+            SettingsError: a setting is wrong.
+            ExchangeError: the leaderboard cannot be read.
+        """
 
     def connect(
         self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]

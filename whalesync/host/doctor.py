@@ -9,13 +9,14 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from whalesync.errors import (
     AuthenticationError,
+    NotServed,
     OutOfTime,
     RateLimited,
     SettingsError,
@@ -29,11 +30,12 @@ from whalesync.host import crontab
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact
 from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
-from whalesync.store import whales
+from whalesync.store import trades, whales
 from whalesync.store.copying import fault_of
 from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
 from whalesync.store.sync_log import runs_of
-from whalesync.text import plain, size
+from whalesync.store.totals import progress_of
+from whalesync.text import counted, plain, size
 
 PROBE_SECONDS = 15.0
 CLOCK_WARNS_SECONDS = 5
@@ -95,31 +97,61 @@ def examine(
         program: how this program is started; None: as it is now.
     """
     path = settings.db
-    watched, runs = _stored(path)
-    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *watched)]
+    stored = _stored(path)
+    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *stored.wallets)]
     findings = [
         *(finding for each in in_use for finding in _exchange(each, settings, now, probe)),
         Finding("env file", *_env_file(settings)),
         Finding("database", *_database(path)),
+        Finding("watch list", *_watch_list(stored.wallets)),
         Finding("permissions", *_permissions(path)),
         Finding("wal", *_wal(path)),
         Finding("disk", *_disk(path)),
         Finding("sqlite", *_sqlite(sqlite3.sqlite_version_info)),
-        Finding("cron", *_cron(settings, crontab_text() or "", program, _are_regular(runs, now))),
+        Finding("cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts, now))),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
     return [replace(finding, text=plain(redact(finding.text, secrets))) for finding in findings]
 
 
-def _stored(path: Path) -> tuple[set[str], list[int]]:
-    """Return the exchanges of the watch list, and when the last runs of sync-whales started (ms), newest first."""
+@dataclass(frozen=True)
+class _Stored:
+    """What the checks take from the file.
+
+    ``wallets``: for each exchange of the watch list, how many trades it lists of each wallet, None where that is not
+    known. ``starts``: when the last runs of sync-whales started (ms), newest first.
+    """
+
+    wallets: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    starts: Sequence[int] = ()
+
+
+def _stored(path: Path) -> _Stored:
     try:
         with open_existing(path) as db:
             starts = [run["started_at"] for run in runs_of(db, SYNC_WHALES.type, REGULAR_RUNS)]
-            return {whale.platform for whale in whales.tracked(db)}, starts
+            wallets: dict[str, dict[str, int | None]] = {}
+            for whale in whales.tracked(db):
+                listed = progress_of(whale.platform, trades.state(db, whale.id)).listed
+                wallets.setdefault(whale.platform, {})[whale.name] = listed
+            return _Stored(wallets, starts)
     except StoreError:  # which has a finding of its own
-        return set(), []
+        return _Stored()
+
+
+def _watch_list(wallets: Mapping[str, Mapping[str, int | None]]) -> _Result:
+    """Name the wallets of which their exchange lists nothing: it may be the wrong address of the right person."""
+    count = sum(map(len, wallets.values()))
+    if not count:
+        return True, "empty: 'whalesync whales add ADDRESS' and 'whalesync whales discover' fill it"
+    text = counted(count, "wallet")
+    for name, listed in wallets.items():
+        silent = [wallet for wallet, trades in listed.items() if trades == 0]
+        if silent and name in EXCHANGES:
+            more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+            text += f"; {', '.join(silent[:3])}{more}: {EXCHANGES[name].no_trades_hint}"
+    return True, text
 
 
 def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) -> list[Finding]:
@@ -137,6 +169,8 @@ def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) ->
             key, address = (False, str(exc)), (False, f"{title}: not tried without a key")
         else:
             address = (False, str(exc))
+    except NotServed as exc:
+        address = (False, str(exc))
     except AuthenticationError as exc:
         key, clock = (False, str(exc)), (False, f"not compared: {title} rejected the key")
     except RateLimited:
@@ -271,7 +305,7 @@ def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run
     return True, "all jobs are in this user's crontab and start this program"
 
 
-def _are_regular(runs: list[int], now: int) -> bool:
+def _are_regular(runs: Sequence[int], now: int) -> bool:
     """Return whether runs are spread out and recent: somebody who tries things by hand starts a few in a row."""
     if len(runs) < REGULAR_RUNS:
         return False

@@ -1,1 +1,1 @@
-"""The jobs: their table, how they run, their health, and the four jobs themselves."""
+"""The jobs: their table, how they run, their health, and the jobs themselves."""

@@ -112,9 +112,9 @@ class Batches:
         self._wal_limit = WAL_BYTES
 
     def delete(self, step: Callable[[], int]) -> None:
-        """Do a step that deletes up to BATCH_ROWS rows until it deletes fewer; count them as the run's items."""
+        """Do a step that deletes about BATCH_ROWS rows until it deletes fewer; count them as the run's items."""
         deleted = BATCH_ROWS
-        while deleted == BATCH_ROWS:
+        while deleted >= BATCH_ROWS:
             deleted = self.write(step)
             self._run.items += deleted
             self._run.report_progress(f"{self._run.items} rows deleted")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whalesync.store import stats
+from whalesync.store import positions, stats
 from whalesync.store.database import Database
 
 # Deleting in the order of time touches most pages of the indexes by whale and by market. With SQLite's usual 2 MB of
@@ -30,21 +30,21 @@ def widen_cache(db: Database) -> None:
 
 
 def delete_trades(db: Database, cut: int, limit: int) -> int:
-    """Delete the oldest ``limit`` trades before ``cut`` (ms), and keep their sums; inside a write transaction."""
-    last = db.one(
-        "SELECT timestamp, id FROM (SELECT timestamp, id FROM whale_activity WHERE timestamp < ?"
-        " ORDER BY timestamp, id LIMIT ?) ORDER BY timestamp DESC, id DESC LIMIT 1",
+    """Delete the oldest trades before ``cut`` (ms), ``limit`` of them and what else is of the last one's moment.
+
+    Their sums are kept. Rows of one moment go together, because those of one conversion are understood together.
+    Inside a write transaction.
+    """
+    until = db.value(
+        "SELECT max(timestamp) FROM (SELECT timestamp FROM whale_activity WHERE timestamp < ?"
+        " ORDER BY timestamp LIMIT ?)",
         (cut, limit),
     )
-    if last is None:
+    if until is None:
         return 0
-    timestamp, row_id = last
-    stats.add_removed_sums(db, timestamp, row_id)
-    # The index serves the first condition alone.
-    return db.execute(
-        "DELETE FROM whale_activity WHERE timestamp <= ? AND (timestamp, id) <= (?, ?)",
-        (timestamp, timestamp, row_id),
-    )
+    stats.add_removed_sums(db, until)
+    positions.add_removed_flows(db, until)
+    return db.execute("DELETE FROM whale_activity WHERE timestamp <= ?", (until,))
 
 
 def old_rejected_records(db: Database, cut: int) -> list[int]:

@@ -36,7 +36,7 @@ def totals(db: Database) -> Totals:
             "SELECT w.platform, c.state FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id"
             " WHERE w.tracked"
         )
-    progress = [_progress(platform, state) for platform, state in wallets]
+    progress = [progress_of(platform, state) for platform, state in wallets]
     return Totals(
         trades,
         markets,
@@ -46,7 +46,7 @@ def totals(db: Database) -> Totals:
     )
 
 
-def _progress(platform: str, state: str | None) -> Progress:
+def progress_of(platform: str, state: str | None) -> Progress:
     """How far a wallet has been read; one of an exchange that this version does not know is not read at all."""
     exchange = EXCHANGES.get(platform)
     return exchange.trades.progress(state) if exchange else Progress("unknown exchange", complete=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from whalesync.exchanges.base import Batch, NewFill, StoredEntry
 from whalesync.records import DAY_MS, TIER_DELAYS_MS
-from whalesync.store import markets, rejected, stats
+from whalesync.store import markets, positions, rejected, stats
 from whalesync.store.database import Database
 from whalesync.store.whales import Whale
 
@@ -63,12 +63,13 @@ def state(db: Database, whale_id: int) -> str | None:
     return found
 
 
-def save_state(db: Database, whale_id: int, state: str) -> None:
-    """Keep the state of a wallet's trade source; inside a write transaction."""
+def save_state(db: Database, whale_id: int, state: str, *, trades_changed: bool = False) -> None:
+    """Keep the state of a wallet's trade source, and whether its stored trades changed; inside a write transaction."""
     db.execute(
-        "INSERT INTO whale_cursors (whale_id, state) VALUES (?, ?)"
-        " ON CONFLICT (whale_id) DO UPDATE SET state = excluded.state WHERE state IS NOT excluded.state",
-        (whale_id, state),
+        "INSERT INTO whale_cursors (whale_id, state) VALUES (:whale, :state)"
+        " ON CONFLICT (whale_id) DO UPDATE SET state = :state, trades_changed = trades_changed OR :changed"
+        " WHERE state IS NOT :state OR trades_changed < :changed",
+        {"whale": whale_id, "state": state, "changed": trades_changed},
     )
 
 
@@ -84,13 +85,15 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
             times = [new.trade.timestamp for new in batch.new]
             days = {time // DAY_MS * DAY_MS for time in times if time < batch.refetched_before}
             stats.drop_removed_days(db, whale.id, sorted(days))
+            positions.drop_removed_flows(db, whale.id)
     if batch.rejected:
         source = f"trades {whale.address}"
         rejected.keep_counted(db, whale.id, source, batch.rejected, run_id=run_id, now=now)
     if batch.recounted:
         rejected.recount(db, batch.recounted)
     _update_rows(db, batch, now)
-    save_state(db, whale.id, batch.state)
+    changed = batch.new or batch.revived or batch.superseded or batch.corrected
+    save_state(db, whale.id, batch.state, trades_changed=bool(changed))
 
 
 def _update_rows(db: Database, batch: Batch, now: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whalesync.records import BUY, DAY_MS, SELL
-from whalesync.store import feed, whales
+from whalesync.store import feed, positions, totals, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.feed import Row
 
@@ -13,22 +13,12 @@ MARKET_COLUMNS = ("external_id", "market_title", "category", "trades", "volume")
 
 
 @dataclass(frozen=True, slots=True)
-class WinRate:
-    """Of ``sells`` stored, ``known`` have a profit that the exchange gave, and ``won`` of those made money."""
-
-    won: int
-    known: int
-    sells: int
-
-    @property
-    def share(self) -> float | None:
-        """Won among known; None if nothing is known."""
-        return self.won / self.known if self.known else None
-
-
-@dataclass(frozen=True, slots=True)
 class WhaleDetail:
-    """One whale. ``row`` counts its whole known history; the rest is about the trades that are stored.
+    """One whale. ``row`` counts its whole known history; the rest is about what is stored.
+
+    ``listed`` is how many trades the exchange lists, None if that is not known. ``unknown``: why the profit is not
+    complete, in words. ``positions`` are those that are open, the most valuable first, ``decided`` how many were
+    settled or sold, and with what result is known.
 
     ``days`` are UTC days, oldest first, today last, empty ones included: ``day``, ``buy``, ``sell`` (USD).
     ``markets`` are the most traded, with ``MARKET_COLUMNS``; ``volume`` in USD.
@@ -36,7 +26,10 @@ class WhaleDetail:
     """
 
     row: Row
-    win_rate: WinRate
+    listed: int | None
+    unknown: list[str]
+    decided: int
+    positions: list[Row]
     days: list[Row]
     markets: list[Row]
     trades: list[Row]
@@ -47,32 +40,29 @@ def whale_detail(
 ) -> WhaleDetail:
     """A whale of the file as it is at ``now`` (ms)."""
     with db.read():
-        markets = _by_market(db, whale_id)
+        row = dict(db.one(f"SELECT {whales.COLUMNS} FROM whales WHERE id = ?", (whale_id,)))
         return WhaleDetail(
-            row=dict(db.one(f"SELECT {whales.COLUMNS} FROM whales WHERE id = ?", (whale_id,))),
-            win_rate=WinRate(
-                won=sum(market["won"] for market in markets),
-                known=sum(market["known"] for market in markets),
-                sells=sum(market["sells"] for market in markets),
-            ),
+            row=row,
+            listed=totals.progress_of(row["platform"], trades.state(db, whale_id)).listed,
+            unknown=positions.unknowns(db, whale_id)[whale_id].reasons(),
+            decided=positions.decided(db, whale_id),
+            positions=positions.held(db, whale_id),
             days=[_day(db, whale_id, now - ago * DAY_MS) for ago in reversed(range(days))],
-            markets=[{name: market[name] for name in MARKET_COLUMNS} for market in markets[:top_markets]],
+            markets=_by_market(db, whale_id, top_markets),
             trades=feed.activity(db, "pro-plus", now, whale_id=whale_id, limit=last_trades),
         )
 
 
-def _by_market(db: Database, whale_id: int) -> list[Row]:
+def _by_market(db: Database, whale_id: int, limit: int) -> list[Row]:
     """The buys and sells in each market, the most traded first: one pass, since they may lie all over the file."""
     rows = db.rows(
         "WITH traded AS ("
-        "SELECT max(id) AS last_id, count(*) AS trades, total(amount) AS volume,"
-        " count(*) FILTER (WHERE action = :sell) AS sells, count(profit) FILTER (WHERE action = :sell) AS known,"
-        " count(*) FILTER (WHERE action = :sell AND profit > 0) AS won"
+        "SELECT max(id) AS last_id, count(*) AS trades, total(amount) AS volume"
         " FROM whale_activity WHERE whale_id = :whale AND action IN (:buy, :sell) AND superseded_at IS NULL"
         " GROUP BY market_id)"
-        " SELECT market_external_id AS external_id, market_title, market_category AS category, traded.*"
-        " FROM traded JOIN activity ON id = last_id ORDER BY volume DESC, market_id",
-        {"whale": whale_id, "buy": BUY, "sell": SELL},
+        " SELECT market_external_id AS external_id, market_title, market_category AS category, trades, volume"
+        " FROM traded JOIN activity ON id = last_id ORDER BY volume DESC, market_id LIMIT :limit",
+        {"whale": whale_id, "buy": BUY, "sell": SELL, "limit": limit},
     )
     return [dict(row) for row in rows]
 

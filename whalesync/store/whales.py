@@ -12,7 +12,8 @@ from whalesync.store.database import Database, bindable
 
 COLUMNS = (
     "id, platform, address, label, tracked, total_volume, trade_count, last_active_at, volume_24h, volume_7d,"
-    " volume_30d, buy_count, sell_count, realized_profit, created_at, updated_at"
+    " volume_30d, buy_count, sell_count, realized_profit, settled_profit, open_profit, open_value, won_count,"
+    " lost_count, win_rate, profit_complete, created_at, updated_at"
 )
 
 

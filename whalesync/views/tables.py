@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
 from whalesync.records import BUY, SELL, TIER_DELAYS_MS
+from whalesync.store.stats import FEWEST_DECIDED
 from whalesync.store.whale_detail import WhaleDetail
 from whalesync.views import chart
 from whalesync.views.grid import Column, cut_title, print_table, print_text
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Mapping[str, Any]
+
+SHOWN_POSITIONS = 10
 
 ACTION_STYLES = {BUY: "green", SELL: "magenta"}
 
@@ -77,29 +79,60 @@ def render_whales(rows: Sequence[Row], console: Console, now: int) -> None:
         print_text(console, ADD_A_WHALE)
         return
     addresses = [row["address"] for row in rows]
-    profits = [text.short_money(row["realized_profit"], signed=True) for row in rows]
     columns = [
         Column("Address", list(map(text.plain, addresses)), short=list(map(text.short_address, addresses))),
         Column("Label", [text.plain(row["label"]) for row in rows], least=16),
         Column("Volume", [text.short_money(row["total_volume"]) for row in rows], right=True),
         Column("Last active", [text.ago(row["last_active_at"], now) for row in rows], rank=1),
         Column("Trades", [text.count(row["trade_count"]) for row in rows], right=True, rank=2),
-        Column("Profit", profits, right=True, rank=3),
-        Column("24 h", [text.short_money(row["volume_24h"]) for row in rows], right=True, rank=6),
-        Column("7 d", [text.short_money(row["volume_7d"]) for row in rows], right=True, rank=4),
-        Column("30 d", [text.short_money(row["volume_30d"]) for row in rows], right=True, rank=5),
+        *(
+            Column(header, [text.short_money(row[name], signed=True) for row in rows], right=True, rank=rank)
+            for header, name, rank in _PROFITS
+        ),
+        Column("Won", [text.share(row["win_rate"]) for row in rows], right=True, rank=6),
+        Column("24 h", [text.short_money(row["volume_24h"]) for row in rows], right=True, rank=9),
+        Column("7 d", [text.short_money(row["volume_7d"]) for row in rows], right=True, rank=7),
+        Column("30 d", [text.short_money(row["volume_30d"]) for row in rows], right=True, rank=8),
         Column("Tracked", ["" if row["tracked"] else "no" for row in rows]),
+    ]
+    print_table(console, columns)
+    if incomplete := sum(not row["profit_complete"] for row in rows):
+        console.print()
+        of = "one whale" if incomplete == 1 else f"{incomplete:,} whales"
+        print_text(console, f"The profit of {of} is not complete; 'whalesync whales show WHALE' says what is missing.")
+
+
+def render_candidates(rows: Sequence[Row], console: Console, *, by: str) -> None:
+    """Print the wallets of a leaderboard, which are ranked ``by`` profit or volume."""
+    if not rows:
+        print_text(console, "The leaderboard is empty: try another --period.")
+        return
+    addresses = [row["address"] for row in rows]
+    known = [row["whale"] for row in rows]
+    columns = [
+        Column("Rank", [text.count(row["rank"]) for row in rows], right=True),
+        Column("Address", list(map(text.plain, addresses))),
+        Column("Name", [text.plain(row["name"]) for row in rows], least=12, rank=2),
+        Column(by.capitalize(), [text.money(row["usd"], signed=by == "profit") for row in rows], right=True),
+        Column("Watched as", ["" if w is None else text.plain(w["label"]) or "yes" for w in known], least=10, rank=1),
+        Column("Stored", ["" if w is None else text.counted(w["trade_count"], "trade") for w in known], rank=3),
     ]
     print_table(console, columns)
 
 
-def render_whale(detail: WhaleDetail, console: Console, now: int) -> None:
-    """Print one whale: figures, a chart, its markets, its last trades."""
+def render_whale(detail: WhaleDetail, console: Console, now: int, *, no_trades_hint: str = "") -> None:
+    """Print one whale: figures, what it holds, a chart, its markets, its last trades."""
     for name, value in _whale_facts(detail, now):
         print_text(console, f"{name:<9} {value}", indent=10)
+    if detail.positions:
+        console.print()
+        shown = detail.positions[:SHOWN_POSITIONS]
+        which = f"the most valuable {len(shown)} of " if len(shown) < len(detail.positions) else ""
+        print_text(console, f"Open positions ({which}{len(detail.positions):,})", "bold")
+        print_table(console, _position_columns(shown))
     if not detail.trades:
         console.print()
-        print_text(console, NO_TRADES)
+        print_text(console, NO_TRADES if detail.listed != 0 else f"{no_trades_hint}.")
         return
     _print_chart(detail, console)
     if detail.markets:
@@ -116,7 +149,10 @@ def whale_as_json(detail: WhaleDetail) -> dict[str, Any]:
     """Return the same as one JSON object: the whale's row, and what is shown with it."""
     return {
         **detail.row,
-        "win_rate": {"share": detail.win_rate.share, **asdict(detail.win_rate)},
+        "listed_trades": detail.listed,
+        "profit_unknown": detail.unknown,
+        "decided_positions": detail.decided,
+        "positions": detail.positions,
         "volume_by_day": detail.days,
         "markets": detail.markets,
         "trades": detail.trades,
@@ -183,14 +219,25 @@ def _most_traded_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+def _position_columns(rows: Sequence[Row]) -> list[Column]:
+    return [
+        Column("Side", [_side(row) for row in rows], least=4),
+        Column("Shares", [text.count(row["shares"]) for row in rows], right=True),
+        Column("Paid", [text.price(row["avg_price"]) for row in rows], right=True, rank=3),
+        Column("Price", [text.price(row["price"]) for row in rows], right=True, rank=2),
+        Column("Value", [text.money(row["value"]) for row in rows], right=True),
+        Column("Profit", [text.money(row["unrealized_profit"], signed=True) for row in rows], right=True, rank=1),
+        Column("Market", [text.plain(row["market_title"]) for row in rows], least=24, cut=cut_title),
+        Column("Not certain", [text.plain(row["gap"]) for row in rows], least=12, rank=4),
+        Column("Market ID", [text.plain(row["market_external_id"]) for row in rows], rank=5),
+    ]
+
+
 def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
-    row, rate = detail.row, detail.win_rate
+    row = detail.row
     trades = text.counted(row["trade_count"], "trade")
     buys, sells = text.counted(row["buy_count"], "buy"), text.counted(row["sell_count"], "sell")
     windows = [f"{text.money(row[column])} in {name}" for column, name in _WINDOWS]
-    won = "unknown: the exchange has given no profit for any sell yet"
-    if rate.known:
-        won = f"{rate.share:.1%} ({rate.won:,} of {text.counted(rate.known, 'sell')} with a known profit)"
     last = row["last_active_at"]
     facts = [
         ("Whale", text.plain(row["label"]) or "(no label)"),
@@ -198,14 +245,33 @@ def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
         ("Active", "never" if last is None else f"{text.ago(last, now)} ({text.iso(last)})"),
         ("Volume", f"{text.money(row['total_volume'])} in {trades} ({buys}, {sells})"),
         ("", ", ".join(windows)),
-        ("Profit", f"{text.money(row['realized_profit'], signed=True)} realized"),
-        ("Win rate", won),
+        *_profit_facts(detail),
     ]
     if detail.trades and not row["trade_count"]:
         facts.append(("", "These figures are not computed yet: run 'whalesync compute-stats'."))
     return facts
 
 
+def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
+    row = detail.row
+    realized, settled, unrealized = (text.money(row[name], signed=True) for _, name, _ in _PROFITS)
+    won, lost = (text.count(row[name]) for name in ("won_count", "lost_count"))
+    held = text.counted(len(detail.positions), "open position")
+    facts = [
+        ("Profit", f"{realized} realized: what the exchange says of sales and merges"),
+        ("", f"{settled} settled: held to the end, {won} won, {lost} lost"),
+        ("", f"{unrealized} open: {text.money(row['open_value'])} in {held} at the latest prices"),
+    ]
+    facts += [("", f"{'not complete: ' if not place else ''}{why}") for place, why in enumerate(detail.unknown)]
+    if row["win_rate"] is None:
+        rate = f"not known: {text.counted(detail.decided, 'position')} decided, {FEWEST_DECIDED} are needed"
+    else:
+        rate = f"{text.share(row['win_rate'])} of {text.counted(detail.decided, 'decided position')} made money"
+    return [*facts, ("Win rate", rate)]
+
+
+#: header, column, and rank among the columns of a narrow table
+_PROFITS = (("Realized", "realized_profit", 3), ("Settled", "settled_profit", 4), ("Open", "open_profit", 5))
 _WINDOWS = (("volume_24h", "24 h"), ("volume_7d", "7 days"), ("volume_30d", "30 days"))
 
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from whalesync.errors import SettingsError
-from whalesync.exchanges.base import TradeSource
+from whalesync.exchanges.base import Candidate, TradeSource
 from whalesync.exchanges.opinion_trade.exact import OpinionTrades
 from whalesync.settings import Setting, Settings, base_url, default_env_file, is_loopback, whole_number
 
@@ -24,7 +24,7 @@ def _key(text: str) -> str | None:
 
 API_KEY = Setting[str | None](
     "OPINION_TRADE_API_KEY",
-    "the key of Opinion.Trade; sync-markets and sync-whales need it",
+    "the key of Opinion.Trade; the sync jobs need it",
     _key,
     None,
     "none",
@@ -35,6 +35,12 @@ API_URL = Setting[str](
     "base address of Opinion.Trade; https, or http on loopback only",
     base_url,
     "https://openapi.opinion.trade/openapi",
+)
+WEB_URL = Setting[str](
+    "WHALESYNC_OPINION_WEB_URL",
+    "address of Opinion.Trade's site, which is not documented; for whales discover alone",
+    base_url,
+    "https://proxy.opinion.trade:8443/api/bsc/api/v2",
 )
 RATE_LIMIT = Setting[int](
     "WHALESYNC_RATE_LIMIT",
@@ -49,7 +55,11 @@ class OpinionTrade:
 
     name: str = "opinion_trade"
     title: str = "Opinion.Trade"
-    settings: Sequence[Setting[Any]] = (API_KEY, API_URL, RATE_LIMIT)
+    no_trades_hint: str = (
+        "Opinion.Trade lists no trades of it. If it is the address of a smart wallet (Safe), track its owner instead:"
+        " the wallet that is used to log in"
+    )
+    settings: Sequence[Setting[Any]] = (API_KEY, API_URL, WEB_URL, RATE_LIMIT)
 
     def __init__(self) -> None:
         self.trades: TradeSource = OpinionTrades()
@@ -65,6 +75,18 @@ class OpinionTrade:
         if settings.get(API_KEY) is None:
             file = settings.env_file or default_env_file()
             raise SettingsError(f"{API_KEY.name} is not set. Put {API_KEY.name}=… into {file} or into the environment.")
+
+    def requests_per_second(self, settings: Settings) -> float:
+        """How many requests the exchange allows in a second."""
+        return settings.get(RATE_LIMIT)
+
+    def discover(
+        self, settings: Settings, *, by: str, period: str, limit: int, log_step: Callable[[str], None]
+    ) -> list[Candidate]:
+        """Read the leaderboard of the site; see ``whalesync.exchanges.base.Exchange``."""
+        from whalesync.exchanges.opinion_trade.leaderboard import read
+
+        return read(settings.get(WEB_URL), by=by, period=period, limit=limit, log_step=log_step)
 
     @contextmanager
     def connect(

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from whalesync.errors import (
     AuthenticationError,
     InvalidResponse,
+    NotServed,
     RateLimited,
     RequestRefused,
     ServerError,
@@ -26,6 +27,7 @@ ALL_TYPES = 2  # binary and categorical; the default would leave out the categor
 BY_NEWEST = 1
 
 AUTHENTICATION_NUMBERS = (11001, 11002, 401)
+TRADING_NOT_ENABLED = 10014
 GEOBLOCKED = 10403
 UNKNOWN_MARKET = 10200
 NOBODY = "0x" + 40 * "0"
@@ -44,6 +46,10 @@ class Api:
         """A page of a wallet's trades, newest first."""
         result = self._client.get(f"/trade/user/{wallet}", {"page": request.number, "limit": request.limit})
         return parsing.parse_trades(result, request.limit)
+
+    def count_trades(self, wallet: str) -> int:
+        """How many trades the exchange lists of a wallet."""
+        return self.fetch_trades(wallet, PageRequest(limit=1, number=1)).total
 
     def fetch_markets(self, query: ListQuery, number: int) -> parsing.MarketPage:
         """Page ``number`` (from 1) of a list of markets, newest first."""
@@ -93,7 +99,7 @@ class Api:
 
     def check(self) -> None:
         """Make one request that needs the key."""
-        self.fetch_trades(NOBODY, PageRequest(limit=1, number=1))
+        self.count_trades(NOBODY)
 
 
 def unwrap(status: int, body: Any) -> Any:
@@ -120,7 +126,12 @@ def unwrap(status: int, body: Any) -> Any:
     if number == UNKNOWN_MARKET:
         raise UnknownMarket(f"Opinion.Trade knows no such market ({reason})")
     if number == GEOBLOCKED:
-        raise RequestRefused(f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere.")
+        raise NotServed(f"Opinion.Trade does not serve the country of this host ({reason}). Run it elsewhere.")
+    if number == TRADING_NOT_ENABLED:
+        raise AuthenticationError(
+            f"Opinion.Trade serves no account without a trading wallet ({reason}). Enable trading once on its site,"
+            " with the account of the key."
+        )
     if number in AUTHENTICATION_NUMBERS or status in (401, 403):
         raise AuthenticationError(f"Opinion.Trade rejected the API key ({reason}). Check OPINION_TRADE_API_KEY.")
     if number == 429:

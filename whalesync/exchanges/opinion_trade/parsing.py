@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from whalesync.errors import ContradictoryList, InvalidResponse
+from whalesync.exchanges.base import Candidate
 from whalesync.exchanges.opinion_trade.pages import TradePage
 from whalesync.records import (
     ACTIVATED,
@@ -44,6 +46,8 @@ LARGEST_NUMBER = 1e15  # USD, shares
 MAX_PAYLOAD_CHARS = 65_536
 
 Item = TypeVar("Item")
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class MarketPage(NamedTuple):
@@ -112,6 +116,23 @@ def parse_positions(result: Any, limit: int) -> PositionPage:
     """A page of a wallet's positions, of at most ``limit`` entries."""
     total, entries = _list_of(result, limit)
     return PositionPage(total, [parse_or_reject(raw, _position) for raw in entries])
+
+
+def parse_leaderboard(result: Any) -> list[Candidate]:
+    """The wallets of the site's leaderboard, the best first."""
+    rows = result.get("list") if isinstance(result, dict) else None
+    if not isinstance(rows, list):
+        raise InvalidResponse("there is no list in it")
+    found = []
+    for rank, row in enumerate(rows, start=1):
+        address = row.get("walletAddress") if isinstance(row, dict) else None
+        if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+            raise InvalidResponse(f"walletAddress is {address!r:.60}")
+        try:
+            found.append(Candidate(rank, address.lower(), _text(row, "userName") or None, _number(row, "rankingValue")))
+        except InvalidRecord as exc:
+            raise InvalidResponse(str(exc)) from exc
+    return found
 
 
 def parse_price(result: Any) -> float | None:

@@ -45,4 +45,5 @@ def read_all(fetch: Callable[[int], PositionPage]) -> Holdings:
         rejected=list(rejected.values()),
         total=page.total,
         complete=totals == {met} and not rejected,
+        requests=number,
     )

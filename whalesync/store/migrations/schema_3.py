@@ -59,6 +59,7 @@ CREATE TABLE removed_flows (
     whale_id INTEGER NOT NULL REFERENCES whales (id),
     market_id INTEGER NOT NULL REFERENCES markets (id),
     outcome TEXT NOT NULL,
+    label TEXT,
     shares_in REAL NOT NULL,
     cost_in REAL NOT NULL,
     shares_out REAL NOT NULL,
@@ -72,8 +73,6 @@ CREATE TABLE removed_flows (
 """
 
 INDEXES = """
--- Who holds a market; what its resolution settles.
-CREATE INDEX positions_by_market ON positions (market_id);
 -- The markets whose end is still to be seen: few among all that have ended.
 CREATE INDEX markets_not_ended ON markets (platform, kind)
     WHERE status IS NULL OR status IN ('created', 'activated', 'resolving');

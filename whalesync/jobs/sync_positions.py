@@ -1,0 +1,191 @@
+"""``sync-positions``: what every tracked wallet holds, of all exchanges.
+
+A list of positions is read whole or not at all: a reading that fails changes nothing. Lists grow, because positions in
+markets that have ended stay on them, so a run takes up wallets only until it has made its share of the key's requests;
+the next one goes on with those that have waited longest. Wallets that have traded come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+from whalesync.errors import AuthenticationError, ExchangeError, JobFailed, OutOfTime
+from whalesync.exchanges.base import Connection, Exchange, Holdings, Task
+from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
+from whalesync.jobs.pool import Lane, Pool
+from whalesync.jobs.run import Run, fail_if_all
+from whalesync.jobs.table import HOUR, SECOND
+from whalesync.positions import Evidence, judge
+from whalesync.records import Position
+from whalesync.store import markets, positions, rejected, trades, whales
+from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
+from whalesync.store.whales import Whale
+from whalesync.text import counted
+
+FIRST_BACKOFF = 0.5  # seconds
+SHARE = 0.1  # of the requests that the exchange allows between two runs
+LONGEST_WAIT = 2 * HOUR  # after which a wallet comes first, even if it has not traded
+
+
+def run(run: Run) -> None:
+    """Run the job. An exchange that fails does not keep the others from being served.
+
+    Raises:
+        SettingsError, AuthenticationError: an exchange cannot be asked; the others have been served.
+        JobFailed: the positions of no wallet of an exchange could be read, or none in time.
+    """
+    tracked = whales.tracked(run.db)
+    listings = positions.listings(run.db)
+    with ExitStack() as stack:
+        served = []
+        for exchange in exchanges_to_ask(run, tracked):
+            connection = stack.enter_context(
+                exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
+            )
+            wanted = reading_order((whale for whale in tracked if whale.platform == exchange.name), listings, run.now)
+            allowed = int(exchange.requests_per_second(run.settings) * run.job.interval / SECOND * SHARE)
+            served.append(Served(run, exchange, connection, wanted, allowed))
+        lanes = [Lane(each.exchange.title, each.tasks()) for each in served]
+        Pool(run.clock.monotonic).run(lanes, until=run.deadline)
+        for each in served:
+            compare_clocks(run, each.exchange.title, each.connection)
+    settled = positions.settle(run.db, run.now)
+    read = sum(len(each.read) for each in served)
+    wallets = sum(len(each.wanted) for each in served)
+    run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held, {settled} changed in value"
+    for each, lane in zip(served, lanes, strict=True):
+        if lane.error is not None:
+            raise lane.error
+        fail_if_all(len(each.failed), len(each.wanted), "wallets", each.first_failure)
+        if each.wanted and not each.read and not each.failed:
+            raise JobFailed(f"{each.exchange.title}: no wallet could be read within the time budget")
+
+
+def reading_order(listed: Iterable[Whale], listings: Mapping[int, Listing], now: int) -> list[Whale]:
+    """Those that have waited for too long, then those that have traded, then the others; the longest waiting first."""
+
+    def key(whale: Whale) -> tuple[int, int, int]:
+        listing = listings.get(whale.id, NEVER_LISTED)
+        read_at = listing.listed_at or 0
+        # A clock that was set back must not make anybody wait.
+        waited = abs(now - read_at)
+        rank = 0 if waited > LONGEST_WAIT else 1 if listing.trades_changed else 2
+        return rank, -waited, whale.id
+
+    return sorted(listed, key=key)
+
+
+@dataclass(eq=False)
+class Served:
+    """One exchange in one run: its wallets, in order, and what became of them (by id)."""
+
+    run: Run
+    exchange: Exchange
+    connection: Connection
+    wanted: list[Whale]
+    allowed: int
+    read: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    first_failure: str = ""
+    requests: int = 0
+    _markets: dict[str, int] = field(default_factory=dict)
+
+    def tasks(self) -> Iterator[Task]:
+        """A task for each wallet, until the allowed requests are used up."""
+        for whale in self.wanted:
+            if self.requests >= self.allowed:
+                self.run.log_step(f"{self.exchange.title}: {self.requests} requests made; the next run goes on")
+                return
+            yield self._read(whale)
+
+    def _read(self, whale: Whale) -> Task:
+        try:
+            (found,) = yield [partial(self.connection.list_positions, whale.address)]
+        except OutOfTime:
+            self.run.log_step(f"{whale.name}: no time left; the next run goes on")
+        except AuthenticationError:
+            raise
+        except ExchangeError as exc:
+            self._fail(whale, exc)
+        else:
+            self.requests += found.requests
+            self._store(whale, found)
+
+    def _fail(self, whale: Whale, problem: object) -> None:
+        self.failed.add(whale.id)
+        self.first_failure = self.first_failure or f"{whale.name}: {problem}"
+        self.run.record_problem(whale.name, problem)
+
+    def _store(self, whale: Whale, found: Holdings) -> None:
+        """Store one reading, with what the trades say, in one transaction."""
+        db, now = self.run.db, self.run.now
+        known = dict(self._markets)
+        with db.write():
+            markets.ids_for(db, whale.platform, found.positions, now, known)
+            rejected.keep(db, f"positions {whale.address}", found.rejected, run_id=self.run.id, now=now)
+            entries = self._judged(whale, found, known)
+            positions.save(db, whale.id, whale.platform, entries, now)
+            if found.complete:
+                positions.record_listing(db, whale.id, found.total, now)
+        self._markets = known
+        self.read.add(whale.id)
+        for record in found.rejected:
+            self.run.record_problem(whale.name, f"a position was rejected: {record.reason}")
+        if not found.complete and not found.rejected:
+            self.run.log_step(f"{whale.name}: its positions changed while they were read; none is closed")
+        self.run.items += sum(position.shares > 0 for position in found.positions)
+        self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
+
+    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int]) -> list[Entry]:
+        """What is known of each position from now on. Of an incomplete reading only what is listed counts."""
+        db = self.run.db
+        listed = {_key(each, market_ids): each for each in found.positions}
+        kept = positions.kept(db, whale.id)
+        listing_before = positions.listings(db).get(whale.id, NEVER_LISTED)
+        if not listing_before.trades_changed and is_unchanged(listed, kept):
+            return []
+        flows = positions.flows(db, whale.id)
+        progress = self.exchange.trades.progress(trades.state(db, whale.id))
+        keys = [*listed, *((kept.keys() | flows.keys()) - listed.keys() if found.complete else ())]
+        times = positions.market_times(db, (key.market_id for key in keys))
+        entries = []
+        for key in keys:
+            position, before, traded = listed.get(key), kept.get(key), flows.get(key)
+            made_at, ended_at = times[key.market_id]
+            since = progress.known_from if progress.complete else None
+            holding = judge(
+                Evidence(
+                    now=self.run.now,
+                    listed=position,
+                    listing_before=listing_before.listed_at,
+                    before=before and before.holding,
+                    flow=traded and traded.flow,
+                    whole_flow=since is not None and (made_at or 0) >= since,
+                    ended_at=ended_at,
+                )
+            )
+            if holding is not None:
+                token_id = None if position is None else position.token_id
+                entries.append(Entry(key, _label(position, traded, key), token_id, holding))
+        return entries
+
+
+def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:
+    """Whether a reading shows just what is stored: nothing is to be worked out anew."""
+    held = {key: each.shares for key, each in listed.items() if each.shares > 0}
+    known = {key: each.holding.shares for key, each in kept.items() if each.holding.unlisted_since is None}
+    waiting = any(each.state == "open" and each.holding.unlisted_since is not None for each in kept.values())
+    return held == known and not waiting
+
+
+def _key(position: Position, market_ids: dict[str, int]) -> Key:
+    return Key(market_ids[position.market_external_id], position.outcome or position.outcome_label)
+
+
+def _label(position: Position | None, traded: Traded | None, key: Key) -> str:
+    if position is not None:
+        return position.outcome_label
+    return key.outcome if traded is None else traded.label

@@ -1,0 +1,287 @@
+"""What the whales hold and held (table ``positions``), and what their trades did to it.
+
+A position has two kinds of columns. The shares, their cost and when they were listed come from the exchange
+(``save``); its state, its price and what follows from them are worked out from those and its market (``settle``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from whalesync.positions import Flow, Holding, Unknowns
+from whalesync.records import BUY, MERGE, NOT_ENDED, RESOLVED, SELL, SPLIT
+from whalesync.store.database import Database
+from whalesync.store.totals import progress_of
+
+DECIDED = "(settled_profit IS NOT NULL OR (state = 'closed' AND realized_profit IS NOT NULL))"
+
+OUTCOMES = ("YES", "NO")
+
+_ENDED = f"m.status NOT IN {NOT_ENDED!r}"
+
+# Each move of a trade, by the outcome whose shares it moves. A split or merge moves both outcomes at half a dollar a
+# share, and is listed in one row for each of them, or in one row for both. "f" is the trade, "side" the outcome.
+_CONVERSION = f"f.action IN ('{SPLIT}', '{MERGE}')"
+_PARTNER = (
+    "EXISTS (SELECT 1 FROM whale_activity AS o WHERE o.whale_id = f.whale_id AND o.timestamp = f.timestamp"
+    " AND o.tx_hash = f.tx_hash AND o.market_id = f.market_id AND o.action = f.action"
+    " AND o.outcome IS NOT f.outcome AND o.superseded_at IS NULL)"
+)
+_USD = f"iif({_CONVERSION}, f.shares * 0.5, f.amount)"
+_PROFIT = f"iif({_CONVERSION} AND NOT {_PARTNER}, f.profit / 2, f.profit)"
+_IN = f"f.action IN ('{BUY}', '{SPLIT}')"
+_OUT = f"f.action IN ('{SELL}', '{MERGE}')"
+
+_MOVES = f"""
+SELECT f.whale_id, f.market_id, side.outcome AS outcome,
+    max(f.outcome_label) FILTER (WHERE f.outcome = side.outcome) AS label,
+    total(f.shares) FILTER (WHERE {_IN}) AS shares_in,
+    total({_USD}) FILTER (WHERE {_IN}) AS cost_in,
+    total(f.shares) FILTER (WHERE {_OUT}) AS shares_out,
+    total({_USD} - coalesce({_PROFIT}, 0)) FILTER (WHERE {_OUT}) AS cost_out,
+    total({_PROFIT}) FILTER (WHERE {_OUT}) AS realized_profit,
+    count(*) FILTER (WHERE f.shares IS NULL OR ({_OUT} AND f.profit IS NULL)) AS unknown,
+    min(f.timestamp) AS first_at,
+    max(f.timestamp) AS last_at
+FROM whale_activity AS f
+JOIN (SELECT 'YES' AS outcome UNION ALL SELECT 'NO') AS side
+    ON f.outcome = side.outcome OR ({_CONVERSION} AND NOT {_PARTNER})
+WHERE f.superseded_at IS NULL AND ({_IN} OR {_OUT}) AND {{which}}
+GROUP BY f.whale_id, f.market_id, side.outcome
+"""
+
+# Somebody may have deleted a whale by hand.
+_REMOVED = "f.timestamp <= ? AND +f.whale_id IN (SELECT id FROM whales)"
+_SUMS = ("shares_in", "cost_in", "shares_out", "cost_out", "realized_profit", "unknown")
+
+
+class Key(NamedTuple):
+    """What tells the positions of one whale apart: our id of the market, and the outcome, or else its label."""
+
+    market_id: int
+    outcome: str
+
+
+class Kept(NamedTuple):
+    """A stored position."""
+
+    id: int
+    outcome_label: str
+    state: str
+    holding: Holding
+
+
+class Traded(NamedTuple):
+    """What trades did to a position, and its label in them."""
+
+    label: str
+    flow: Flow
+
+
+class Listing(NamedTuple):
+    """When a wallet's positions were last read whole (ms; None: never), and whether its trades have changed since."""
+
+    listed_at: int | None
+    trades_changed: bool
+
+
+NEVER_LISTED = Listing(None, trades_changed=True)
+
+
+class Entry(NamedTuple):
+    """A position to store: what tells it apart, its label, its token, and what is known of it."""
+
+    key: Key
+    outcome_label: str
+    token_id: str | None
+    holding: Holding
+
+
+def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
+    """The stored positions of a whale."""
+    found = {}
+    for row in db.rows(
+        "SELECT id, market_id, outcome, outcome_label, state, shares, cost, realized_profit, gap, listed_at,"
+        " unlisted_since, closed_at FROM positions WHERE whale_id = ?",
+        (whale_id,),
+    ):
+        row_id, market_id, outcome, label, state, *known = row
+        found[Key(market_id, outcome or label)] = Kept(row_id, label, state, Holding(*known))
+    return found
+
+
+def listings(db: Database) -> dict[int, Listing]:
+    """How each wallet's positions stand, by whale id; wallets that were never read may be missing."""
+    rows = db.rows("SELECT whale_id, positions_listed_at, trades_changed FROM whale_cursors")
+    return {whale_id: Listing(listed_at, bool(changed)) for whale_id, listed_at, changed in rows}
+
+
+def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
+    """What all known trades of a whale did to each of its positions, those that cleanup has deleted included."""
+    rows = db.rows(
+        f"SELECT market_id, outcome, max(label), {', '.join(f'round(sum({name}), 9)' for name in _SUMS)}, max(last_at)"
+        f" FROM (SELECT * FROM ({_MOVES.format(which='f.whale_id = :whale')})"
+        " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale) GROUP BY market_id, outcome",
+        {"whale": whale_id},
+    )
+    return {Key(market_id, outcome): Traded(label or outcome, Flow(*sums)) for market_id, outcome, label, *sums in rows}
+
+
+def market_times(db: Database, market_ids: Iterable[int]) -> dict[int, tuple[int | None, int | None]]:
+    """For each market when it was made and when it ended, in ms; None: not known, and not yet."""
+    found = {}
+    for market_id in set(market_ids):
+        # The time of creation of a market that is known only from a trade is when it was first met.
+        made_at, ended_at = db.one(
+            f"SELECT iif(status IS NULL, NULL, created_at), iif({_ENDED}, coalesce(resolved_at, updated_at), NULL)"
+            " FROM markets AS m WHERE id = ?",
+            (market_id,),
+        )
+        found[market_id] = (made_at, ended_at)
+    return found
+
+
+def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], now: int) -> None:
+    """Store positions of a whale, where something has changed; inside a write transaction. ``now`` in ms."""
+    before = kept(db, whale_id)
+    for entry in entries:
+        known, holding = before.get(entry.key), entry.holding
+        if known is not None and holding == known.holding:
+            continue
+        values = {
+            "shares": holding.shares,
+            "cost": holding.cost,
+            "avg_price": holding.cost / holding.shares if holding.cost is not None and holding.shares else None,
+            "realized_profit": holding.realized_profit,
+            "gap": holding.gap,
+            "listed_at": holding.listed_at,
+            "unlisted_since": holding.unlisted_since,
+            "closed_at": holding.closed_at,
+            "updated_at": now,
+            "revision": db.revision(),
+        }
+        if known is None:
+            values |= {
+                "whale_id": whale_id,
+                "market_id": entry.key.market_id,
+                "platform": platform,
+                "token_id": entry.token_id,
+                "outcome": entry.key.outcome if entry.key.outcome in OUTCOMES else None,
+                "outcome_label": entry.outcome_label,
+                "first_seen_at": now,
+            }
+            names = ", ".join(values)
+            db.execute(f"INSERT INTO positions ({names}) VALUES ({', '.join(f':{name}' for name in values)})", values)
+        else:
+            updates = ", ".join(f"{name} = :{name}" for name in values)
+            db.execute(f"UPDATE positions SET {updates} WHERE id = :id", values | {"id": known.id})
+
+
+def record_listing(db: Database, whale_id: int, total: int, now: int) -> None:
+    """Remember that a wallet's positions were read whole and worked out; inside a write transaction."""
+    db.execute(
+        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, 0)"
+        " ON CONFLICT (whale_id) DO UPDATE SET positions_listed_at = excluded.positions_listed_at,"
+        " positions_total = excluded.positions_total, trades_changed = 0",
+        (whale_id, now, total),
+    )
+
+
+# Worked out from a position and its market. "won": 1 or 0; NULL unless the market has a result.
+_WORKED_OUT = f"""
+WITH facts AS (
+    SELECT p.*, {_ENDED} AS ended,
+        iif(m.status = '{RESOLVED}' AND m.result IS NOT NULL AND p.outcome IS NOT NULL, upper(m.result) = p.outcome,
+            NULL) AS won,
+        CASE p.outcome WHEN 'YES' THEN m.yes_price WHEN 'NO' THEN m.no_price END AS latest
+    FROM positions AS p JOIN markets AS m ON m.id = p.market_id
+    WHERE p.closed_at IS NULL OR p.state <> 'closed'
+),
+worked_out (id, state, price, value, unrealized_profit, settled_profit) AS (
+    SELECT id, 'closed', NULL, NULL, NULL, NULL FROM facts WHERE closed_at IS NOT NULL
+    UNION ALL
+    SELECT id, iif(won, 'won', 'lost'), won * 1.0, NULL, NULL, round(shares * won - cost, 9)
+    FROM facts WHERE closed_at IS NULL AND won IS NOT NULL
+    UNION ALL
+    SELECT id, 'void', NULL, NULL, NULL, NULL FROM facts WHERE closed_at IS NULL AND won IS NULL AND ended
+    UNION ALL
+    SELECT id, 'open', latest, round(shares * latest, 9), round(shares * latest - cost, 9), NULL
+    FROM facts WHERE closed_at IS NULL AND won IS NULL AND ended IS NOT 1
+)
+SELECT w.state, w.price, w.value, w.unrealized_profit, w.settled_profit, w.id
+FROM worked_out AS w JOIN positions AS p USING (id)
+WHERE (p.state, p.price, p.value, p.unrealized_profit, p.settled_profit)
+    IS NOT (w.state, w.price, w.value, w.unrealized_profit, w.settled_profit)
+"""
+
+
+def settle(db: Database, now: int) -> int:
+    """Bring states, prices and profits in line with the markets; returns how many positions changed. ``now`` in ms."""
+    changed = db.rows(_WORKED_OUT)
+    if not changed:
+        return 0
+    with db.write():
+        return db.execute_many(
+            "UPDATE positions SET (state, price, value, unrealized_profit, settled_profit, updated_at, revision)"
+            f" = (?, ?, ?, ?, ?, {now:d}, {db.revision():d}) WHERE id = ?",
+            changed,
+        )
+
+
+def add_removed_flows(db: Database, until: int) -> None:
+    """Keep what all trades up to ``until`` (ms) did to the positions; inside the transaction that deletes them."""
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+    db.execute(
+        "INSERT INTO removed_flows (whale_id, market_id, outcome, label, shares_in, cost_in, shares_out,"
+        f" cost_out, realized_profit, unknown, first_at, last_at) {_MOVES.format(which=_REMOVED)}"
+        f" ON CONFLICT DO UPDATE SET {sums}, first_at = min(first_at, excluded.first_at),"
+        " last_at = max(last_at, excluded.last_at)",
+        (until,),
+    )
+
+
+def drop_removed_flows(db: Database, whale_id: int) -> None:
+    """Forget them, because the whale's trades are fetched again; inside the transaction that stores them."""
+    db.execute("DELETE FROM removed_flows WHERE whale_id = ?", (whale_id,))
+
+
+def unknowns(db: Database, whale_id: int | None = None) -> dict[int, Unknowns]:
+    """What is not known of the profit of each whale, or of one, by its id."""
+    one = {"whale": whale_id}
+    gaps: dict[int, dict[str, int]] = {}
+    for owner, gap, count in db.rows(
+        "SELECT whale_id, gap, count(*) FROM positions WHERE gap IS NOT NULL AND (:whale IS NULL OR whale_id = :whale)"
+        " GROUP BY whale_id, gap ORDER BY 3 DESC, 2",
+        one,
+    ):
+        gaps.setdefault(owner, {})[gap] = count
+    rows = db.rows(
+        "SELECT w.id, w.platform, c.state, c.positions_listed_at, count(*) FILTER (WHERE p.state = 'void'),"
+        " count(*) FILTER (WHERE p.state = 'open' AND p.price IS NULL)"
+        " FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id"
+        " LEFT JOIN positions AS p ON p.whale_id = w.id"
+        " WHERE :whale IS NULL OR w.id = :whale GROUP BY w.id",
+        one,
+    )
+    found = {}
+    for owner, platform, state, listed_at, void, unpriced in rows:
+        progress = progress_of(platform, state)
+        found[owner] = Unknowns(progress.complete, progress.known_from, listed_at, void, unpriced, gaps.get(owner, {}))
+    return found
+
+
+def decided(db: Database, whale_id: int) -> int:
+    """How many positions of a whale have ended with a known result, or were sold."""
+    count: int = db.value(f"SELECT count(*) FROM positions WHERE whale_id = ? AND {DECIDED}", (whale_id,))
+    return count
+
+
+def held(db: Database, whale_id: int, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """A whale's open positions, the most valuable first, then those whose value is not known."""
+    rows = db.rows(
+        "SELECT * FROM holdings WHERE whale_id = ? AND state = 'open' ORDER BY value DESC NULLS LAST, cost DESC, id"
+        " LIMIT ?",
+        (whale_id, -1 if limit is None else limit),
+    )
+    return [dict(row) for row in rows]
