@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 
 from whalesync.records import BUY, SELL
 
@@ -95,6 +96,17 @@ def count(number: float | None) -> str:
 def counted(number: int, noun: str) -> str:
     """Format as ``1 trade`` or ``1,234 trades``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def id_ranges(ids: Iterable[int]) -> str:
+    """Format the ids of rows as ``3, 7-12``."""
+    ranges: list[list[int]] = []
+    for each in sorted(ids):
+        if ranges and each == ranges[-1][1] + 1:
+            ranges[-1][1] = each
+        else:
+            ranges.append([each, each])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def size(byte_count: int) -> str:

@@ -139,7 +139,7 @@ def test_space_goes_back_to_the_file_system(history: History) -> None:
 @pytest.mark.usefixtures("small_batches")
 def test_trade_sources_know_the_cut_before_anything_is_deleted(history: History) -> None:
     """A source that finds rows missing must know why; a wallet that was never read has nothing to know."""
-    state = SOURCE.prune("{}", NOW - 200 * DAY)
+    state = SOURCE.prune("{}", NOW - 200 * DAY, trades.Stored(history.db, 1))
     history.sql("INSERT INTO whale_cursors (whale_id, state) VALUES (1, ?), (2, NULL)", state)
     add_trades(history, OLD, 600)
     seen: list[tuple[int, str | None, str | None]] = []
@@ -149,7 +149,7 @@ def test_trade_sources_know_the_cut_before_anything_is_deleted(history: History)
         seen.append((history.count("whale_activity"), known[1], known[2]))
 
     history.cleanup(look)
-    assert seen[0] == (100, SOURCE.prune(state, NOW - 90 * DAY), None)
+    assert seen[0] == (100, SOURCE.prune(state, NOW - 90 * DAY, trades.Stored(history.db, 1)), None)
 
 
 @pytest.mark.usefixtures("small_batches")

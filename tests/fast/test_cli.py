@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +201,43 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
     assert status["ok"] and status["totals"]["trades"] == 3
     assert cli("status", "--check").code == 0
     assert re.search(r'whalesync_\w+\{command="sync-whales"\} \d', cli("status", "--metrics").out)
+
+
+def test_verify_says_whether_the_file_is_complete(cli: Cli, exchange: Books, tmp_path: Path) -> None:
+    """A line for each wallet, or JSON; exit 1 with the reason where one does not add up; a run that status names."""
+    assert "no database" in cli("verify").err
+    cli("whales", "add", WHALE, "--label", "Moby")
+    cli("whales", "add", OTHER)
+    cli("sync-whales")
+    for options in ((), ("--deep",), ("--repair",)):
+        found = cli("verify", *options)
+        assert (found.code, found.err) == (0, "") and "The file is complete." in found.out
+    with closing(sqlite3.connect(tmp_path / "whales.db")) as db, db:
+        db.execute("DELETE FROM whale_activity WHERE id = 1")
+    table = cli("verify")
+    assert table.code == 1 and "! Moby: 1 fewer are stored than were listed at the last sync" in table.out
+    assert re.search(r"^Moby +3 +2 +does not add up", table.out, re.MULTILINE)
+    assert cli("verify", "--whale", OTHER).code == 0
+    asked = cli("verify", "--whale", "moby", "--deep", "--json")
+    (wallet,) = json.loads(asked.out)["wallets"]
+    assert (asked.code, wallet["ok"], wallet["listed"], wallet["accounted"], wallet["missing"]) == (1, False, 3, 2, 1)
+    repaired = cli("verify", "--repair")
+    assert repaired.code == 0 and "- Moby: 1 row added (4)" in repaired.out
+    assert cli("verify", "--deep").code == 0
+    newest = json.loads(cli("status", "--json").out)["runs"][1]
+    assert (newest["job"], newest["status"], newest["item_count"]) == ("verify", "completed", 1)
+    assert newest["error"].endswith(": repaired: 1 row added (4)")
+
+
+def test_verify_without_a_key_or_with_a_wrong_one(cli: Cli, exchange: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line on standard error and nothing else: 2 without a key, 1 with one that is rejected."""
+    cli("whales", "add", WHALE)
+    for key, code, why in (("another", 1, "rejected the API key"), ("", 2, "OPINION_TRADE_API_KEY is not set")):
+        monkeypatch.setenv("OPINION_TRADE_API_KEY", key)
+        result = cli("verify", "--json")
+        assert (result.code, result.out) == (code, "") and why in result.err and result.err.count("\n") == 1
+    cli("whales", "remove", WHALE)
+    assert "is not tracked any more" in cli("verify", "--whale", WHALE).err
 
 
 def test_a_rejected_key_fails_the_run_and_shows_in_status(

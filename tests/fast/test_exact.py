@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 from support.small_world import DAY, KINDS, File, Listed, Scope, courses, fill, lists
 
+from whalesync.exchanges.base import Batch, NewFill, Pace
 from whalesync.exchanges.opinion_trade import changes, exact, pages
 from whalesync.exchanges.opinion_trade.exact import OpinionTrades
 from whalesync.exchanges.opinion_trade.pages import TradePage
@@ -67,16 +68,29 @@ def test_a_page_that_shows_another_stretch_is_not_believed() -> None:
     assert source.take(state, reading, responses, file, now=100, cutoff=0).new == []
 
 
+def test_a_late_trade_older_than_what_was_counted_as_older() -> None:
+    """After the clock was put back it is stored, and still the older ones and the stored ones make up the list."""
+    source, file = OpinionTrades(3, day=DAY), File()
+    file.store(Batch("", Pace.DONE, [NewFill(fill(9), 1)]))
+    state = json.dumps({"listed": 2, "accounted": 2, "complete_to": 2, "older": 1, "older_than": 5, "compared_at": 1})
+    page = TradePage(3, [fill(9), fill(3), fill(1)])
+    batch = source.take(state, source.poll(state), [page], file, now=10, cutoff=2)
+    file.store(batch)
+    assert [new.trade.timestamp for new in batch.new] == [3]
+    assert source.account(batch.state, source.poll(state), [page], file) == (3, 3, 0, None)
+
+
 # Each takes one thought out of the exact sync: what it says, what is put in its place, and where that shows.
 MUTATIONS = {
     "stores what is stored": ("missing = len(shown) - len(active)", "missing = len(shown)", "arrivals"),
     "counts inside a second": ("above.time > below.time", "above.time >= below.time", "arrivals"),
     "is done without counting": ("part.reaches_cutoff and missing == 0", "part.reaches_cutoff", "arrivals"),
-    "credits what is not stored": ("self.state.accounted + self.changes.net", "total", "arrivals"),
+    "credits what is not stored": ("state.accounted + self.changes.net", "total", "arrivals"),
     "supersedes what is not shown": ("if missing < 0 and whole:", "if missing < 0:", "arrivals"),
     "believes a moving list": ("page.total != state.listed for", "page is None for", "one second"),
     "believes a fallen total": ("if part.total >= state.listed:", "if True:", "a replica that lags behind"),
     "forgets a cleanup": ("max(known.pruned_to or cutoff, cutoff)", "None", "a cleanup"),
+    "forgets what cleanup deletes": ("+ stored.count(known.older_than, cutoff)", "", "a cleanup"),
     "ignores a raised retention": ("if state.accounted is not None and cutoff <", "if 0 >", "a cleanup"),
     "trusts every row": ("State(listed=count).doubted() if count", "State() if count", "rows that are not trusted"),
     "never supersedes": ("if isinstance(row.key, bytes):", "if row.copies or row.superseded:", "corrections"),

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from support.rows import MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, plan, trade, whale
 
-from whalesync.store import feed, markets, positions, retention, stats, sync_log, totals, trades, whale_detail, whales
+from whalesync.store import (
+    feed,
+    markets,
+    positions,
+    retention,
+    stats,
+    sync_log,
+    totals,
+    trades,
+    verify,
+    whale_detail,
+    whales,
+)
 from whalesync.store.database import Database, open_database
 
 
@@ -37,6 +49,11 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
         lambda db: trades.Stored(db, 1).newer(1),
         [BY_WHALE, SUPERSEDED, "rejected_records_by_whale"],
     ),
+    "how much of a wallet cleanup deletes": (
+        lambda db: trades.Stored(db, 1).count(1, 9),
+        [BY_WHALE, SUPERSEDED, "rejected_records_by_whale"],
+    ),
+    "the rows of a wallet and their keys": (lambda db: list(verify.changed_rows(db, 1)), [BY_WHALE]),
     "the wallets in the order of their last trade": (whales.tracked, [BY_WHALE]),
     "one whale": (lambda db: whale_detail.whale_detail(db, 1, 5, days=1), [BY_WHALE]),
     "the children of a topic": (lambda db: markets.market_ids(db, "9", "opinion_trade"), ["markets_by_parent"]),

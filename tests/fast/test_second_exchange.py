@@ -12,9 +12,11 @@ from support.second_exchange import SecondExchange, Server
 
 from whalesync.errors import ExchangeError, JobFailed, SettingsError
 from whalesync.exchanges import EXCHANGES
+from whalesync.jobs import verify
 from whalesync.jobs.dispatch import perform
-from whalesync.jobs.run import Run
-from whalesync.jobs.table import SYNC_MARKETS, SYNC_WHALES, Job
+from whalesync.jobs.run import Run, run_job
+from whalesync.jobs.table import SYNC_MARKETS, SYNC_WHALES, VERIFY, Job
+from whalesync.jobs.verify import chosen
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 from whalesync.settings import Settings
 from whalesync.store import whales
@@ -132,6 +134,27 @@ def test_a_missing_key_of_the_first_exchange_does_not_touch_the_second(job: Job,
     assert caught.value.exit_code == 2
     assert world.market_platforms() == {"second"}
     assert job is SYNC_MARKETS or world.stored() == world.listed() | {"opinion_trade": Counter()}
+
+
+@pytest.mark.parametrize("failure", ["no key", "down"])
+def test_verify_serves_one_exchange_where_the_other_cannot_be_asked(world: World, failure: str) -> None:
+    """The other's wallet gets its verdict, and the run fails."""
+    world.run(SYNC_WHALES)
+    if failure == "no key":
+        del world.values["OPINION_TRADE_API_KEY"]
+    else:
+        world.second.is_down = True
+    with open_database(world.db) as db:
+        verdicts = chosen(whales.tracked(db), whale_id=None, platform=None)
+
+    def run_verify() -> None:
+        with run_job(VERIFY, Settings(world.db, values=world.values)) as run:
+            verify.run(run, verdicts, deep=False, repair=False)
+
+    with pytest.raises((SettingsError, JobFailed)):
+        run_verify()
+    served = {"no key": "second", "down": "opinion_trade"}[failure]
+    assert [each.whale.platform for each in verdicts if each.ok] == [served]
 
 
 def test_an_exchange_without_wallets_is_not_asked(world: World) -> None:

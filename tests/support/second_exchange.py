@@ -14,6 +14,7 @@ import httpx
 
 from whalesync.errors import RequestRefused
 from whalesync.exchanges.base import (
+    Account,
     Batch,
     Candidate,
     Catalog,
@@ -103,12 +104,21 @@ class CursorTrades:
         pace = Pace.DONE if not cursors else Pace.NOW if cursor is None else Pace.LATER
         return Batch(json.dumps(cursors), pace, new=[NewFill(trade, 1) for trade in new])
 
-    def prune(self, state: str, cutoff: int) -> str:
+    def prune(self, state: str, cutoff: int, stored: StoredTrades) -> str:
         return state
 
     def progress(self, state: str | None) -> Progress:
         complete = state is not None and not json.loads(state)
         return Progress("current" if complete else "loading", complete)
+
+    def account(
+        self, state: str | None, requests: Sequence[Cursor], responses: Sequence[Page], stored: StoredTrades
+    ) -> Account:
+        loading = None if self.progress(state).complete else "loading"
+        return Account(None, stored.newer(-1), problem=loading)
+
+    def recheck(self, state: str | None) -> str | None:
+        return None if state is None else "[]"
 
 
 class SecondApi:

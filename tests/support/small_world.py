@@ -128,6 +128,9 @@ class File:
     def has_rejected(self) -> bool:
         return any(isinstance(row.key, bytes) and row.copies for row in self.rows)
 
+    def count(self, first: int, before: int) -> int:
+        return self.newer(first - 1) - self.newer(before - 1)
+
     def store(self, batch: Batch) -> None:
         """Store a batch as the file does."""
         for new in batch.new:
@@ -255,8 +258,8 @@ class World:
         if self.left["cleanups"] and self.state and self.choices.choose(2):
             self.left["cleanups"] -= 1
             self.log.append(f"cleanup {self.cutoff}")
+            self.state = self.source.prune(self.state, self.cutoff, self.file)
             self.file.prune(self.cutoff)
-            self.state = self.source.prune(self.state, self.cutoff)
             self.pruned_to = max(self.pruned_to, self.cutoff)
         for name, change in (
             ("removals", self.remove),
@@ -319,6 +322,15 @@ class World:
         )
         lost, surplus = readable - stored, stored - there
         assert not lost and not surplus, ("lost", lost, "surplus", surplus, *self.told())
+        self.check_account()
+
+    def check_account(self) -> None:
+        """The entries that are older than what is stored, and those that are stored, make up the list."""
+        if self.source.progress(self.state).complete:
+            request = self.source.poll(self.state)[0]
+            shown = [item.shown for item in self.listed[: request.limit]]
+            account = self.source.account(self.state, [request], [TradePage(len(self.listed), shown)], self.file)
+            assert account == (len(self.listed), len(self.listed), 0, None), (account, *self.told())
 
     def told(self) -> list[str]:
         """What happened, for the message of a failure."""

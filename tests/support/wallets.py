@@ -25,7 +25,8 @@ from whalesync.jobs.exchanges import compare_clocks
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Clock, Run, run_job
 from whalesync.jobs.sync_whales import Served, WhaleSync, polling_order
-from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_WHALES
+from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_WHALES, VERIFY
+from whalesync.jobs.verify import Asked, Verdict, Verification, chosen
 from whalesync.settings import Settings
 from whalesync.store import trades, whales
 from whalesync.store.database import open_database
@@ -147,6 +148,28 @@ class Office:
         finally:
             self.requests = len(self.exchange.asked) - asked
         return run
+
+    def verify(
+        self, *, deep: bool = False, repair: bool = False, order: random.Random | None = None
+    ) -> dict[str, Verdict]:
+        """One run of verify; the verdicts by wallet."""
+        asked = len(self.exchange.asked)
+        connection = Api(self.exchange)  # type: ignore[arg-type]  # a client, as far as it is used here
+        clock = self.clock()
+        with run_job(VERIFY, self.settings(), clock=clock) as run:
+            verdicts = chosen(whales.tracked(run.db), whale_id=None, platform=None)
+            pool = HandPool(clock.monotonic, order)
+            work = Verification(run, pool, [Asked(OPINION_TRADE, connection, verdicts)])
+            try:
+                work.judge(deep=deep or repair)
+                if repair:
+                    work.repair()
+            finally:
+                work.finish()
+                self.errors = run.errors()
+                self.requests = len(self.exchange.asked) - asked
+            work.raise_failures()
+        return {verdict.whale.address: verdict for verdict in verdicts}
 
     def cleanup(self) -> Run:
         """One run of cleanup."""

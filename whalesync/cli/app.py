@@ -26,6 +26,7 @@ MODULES = {
     "show": ("status", "activity", "markets"),
     "watchlist": ("whales",),
     "host": ("crontab", "doctor", "backup"),
+    "verify": ("verify",),
     "jobs": tuple(job.command for job in JOBS),
 }
 """The modules and their commands, in the order in which the help lists them."""

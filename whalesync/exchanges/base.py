@@ -64,6 +64,9 @@ class StoredTrades(Protocol):
     def has_rejected(self) -> bool:
         """Whether any rejected record counts as an entry."""
 
+    def count(self, first: int, before: int) -> int:
+        """How many entries that count are from ``first`` (ms) up to, but not including, ``before``."""
+
 
 class NewFill(NamedTuple):
     """A fill to store, with the number of its copy (from 1)."""
@@ -78,6 +81,13 @@ class CountedRecord(NamedTuple):
     record: RejectedRecord
     copies: int
     timestamp: int
+
+
+class Rewrite(NamedTuple):
+    """A stored row whose content was changed by others, and the fill that it is to hold again."""
+
+    id: int
+    fill: NewFill
 
 
 class Correction(NamedTuple):
@@ -102,6 +112,7 @@ class Batch:
     """What responses mean for the file. The job stores all of it in one transaction, or nothing.
 
     ``revived`` are superseded rows that the exchange shows again; ``superseded`` are rows that it no longer shows.
+    ``rewritten`` rows get all of their content anew; only ``verify`` finds such.
     ``rejected`` and ``recounted`` give rejected records their number of copies, the latter by id. Fills older than
     ``refetched_before`` (ms) were deleted by cleanup and are fetched again. ``notes`` go into the sync log; so does the
     ``problem``, which fails the wallet's part of the run, and with ``exchange_changed`` the whole run.
@@ -113,6 +124,7 @@ class Batch:
     revived: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
     corrected: list[Correction] = field(default_factory=list)
+    rewritten: list[Rewrite] = field(default_factory=list)
     rejected: list[CountedRecord] = field(default_factory=list)
     recounted: list[tuple[int, int]] = field(default_factory=list)
     refetched_before: int | None = None
@@ -145,6 +157,20 @@ class Progress(NamedTuple):
         return None if self.listed is None or self.accounted is None else max(0, self.listed - self.accounted)
 
 
+class Account(NamedTuple):
+    """What an exchange counts of a wallet's trades, as its latest response says, and what the file accounts for.
+
+    ``listed``: the length of the list, None where it has none. ``accounted``: the stored entries and those that are
+    older than what is stored; None where that is not known. ``arrived``: how many have been listed since the last sync;
+    they are no fault. ``problem``: why the file cannot be complete, or why that is not known; None if it adds up.
+    """
+
+    listed: int | None
+    accounted: int | None
+    arrived: int = 0
+    problem: str | None = None
+
+
 class TradeSource(Protocol):
     """How one exchange's trades are followed exactly. Pure; ``state`` is None for a wallet never read."""
 
@@ -166,11 +192,25 @@ class TradeSource(Protocol):
     ) -> Batch:
         """What the responses to one reading mean. ``cutoff`` (ms): older trades are not stored."""
 
-    def prune(self, state: str, cutoff: int) -> str:
-        """The state after everything older than ``cutoff`` (ms) has been deleted."""
+    def prune(self, state: str, cutoff: int, stored: StoredTrades) -> str:
+        """The state after everything older than ``cutoff`` (ms) has been deleted; ``stored`` is as it was before."""
 
     def progress(self, state: str | None) -> Progress:
         """How far the wallet has been read."""
+
+    def account(
+        self, state: str | None, requests: Reading, responses: Sequence[Response], stored: StoredTrades
+    ) -> Account:
+        """Whether the file accounts for what the responses to ``poll`` count; ``state`` and ``stored`` belong together.
+
+        Nothing may have been stored between the requests and ``stored``.
+        """
+
+    def recheck(self, state: str | None) -> str | None:
+        """The state in which everything is to be compared with the exchange's list; None if it was never read.
+
+        The comparison has ended when ``progress`` has a ``compared_at`` again.
+        """
 
 
 class Tradable(NamedTuple):

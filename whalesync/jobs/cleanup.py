@@ -22,6 +22,7 @@ from whalesync.jobs.table import DAY, HOUR, SYNC_MARKETS, SYNC_WHALES
 from whalesync.settings import RETENTION_DAYS
 from whalesync.store import retention, sync_log, trades
 from whalesync.store.database import Database
+from whalesync.store.trades import Stored
 
 # 7,000 trades hold the lock for about 80 ms on 2 cores with SQLite 3.40. Most of that is the cost of the index pages
 # that a batch touches, which smaller batches touch again.
@@ -98,7 +99,7 @@ def delete_trades(db: Database, cut: int, pruned: dict[int, str]) -> int:
     """
     for whale_id, platform, state in retention.states(db):
         if pruned.get(whale_id) != state:
-            pruned[whale_id] = EXCHANGES[platform].trades.prune(state, cut)
+            pruned[whale_id] = EXCHANGES[platform].trades.prune(state, cut, Stored(db, whale_id))
             trades.save_state(db, whale_id, pruned[whale_id])
     return retention.delete_trades(db, cut, BATCH_ROWS)
 

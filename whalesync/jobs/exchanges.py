@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from whalesync.exchanges.base import Connection, Exchange
 from whalesync.jobs.run import Run
+from whalesync.records import DAY_MS
+from whalesync.settings import RETENTION_DAYS
 from whalesync.store.whales import Whale
 
 TOLERANCE_MS = 60_000
@@ -20,6 +22,15 @@ def exchanges_to_ask(run: Run, tracked: Iterable[Whale]) -> list[Exchange]:
     """
     watched = {whale.platform for whale in tracked} or {DEFAULT_EXCHANGE}
     return [exchange for name, exchange in EXCHANGES.items() if name in watched and run.can_ask(exchange)]
+
+
+def retention_cutoff(run: Run, connection: Connection) -> int:
+    """From when on trades are stored (ms).
+
+    Of our clock and the exchange's, the slower one counts: one that runs ahead must not make history too old.
+    """
+    slower = min(run.now, connection.exchange_time() or run.now)
+    return slower - run.settings.get(RETENTION_DAYS) * DAY_MS
 
 
 def compare_clocks(run: Run, exchange_title: str, connection: Connection) -> None:

@@ -26,7 +26,7 @@ from whalesync.errors import (
     describe,
 )
 from whalesync.jobs.health import failing_words
-from whalesync.jobs.table import SECOND, Job
+from whalesync.jobs.table import SECOND, LoggedCommand
 from whalesync.settings import TIME_BUDGET, Settings
 from whalesync.store import sync_log
 from whalesync.store.database import Database, open_database
@@ -56,7 +56,7 @@ class Run:
 
     db: Database
     settings: Settings
-    job: Job
+    job: LoggedCommand
     id: int
     now: int
     clock: Clock
@@ -105,7 +105,7 @@ class Run:
 
 @contextmanager
 def run_job(
-    job: Job,
+    job: LoggedCommand,
     settings: Settings,
     *,
     clock: Clock | None = None,

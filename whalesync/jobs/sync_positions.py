@@ -17,7 +17,7 @@ from whalesync.exchanges.base import Connection, Exchange, Holdings, Task
 from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
-from whalesync.jobs.table import HOUR, SECOND
+from whalesync.jobs.table import HOUR, SECOND, SYNC_POSITIONS
 from whalesync.positions import Evidence, judge
 from whalesync.records import Position
 from whalesync.store import markets, positions, rejected, trades, whales
@@ -46,7 +46,7 @@ def run(run: Run) -> None:
                 exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
             )
             wanted = reading_order((whale for whale in tracked if whale.platform == exchange.name), listings, run.now)
-            allowed = int(exchange.requests_per_second(run.settings) * run.job.interval / SECOND * SHARE)
+            allowed = int(exchange.requests_per_second(run.settings) * SYNC_POSITIONS.interval / SECOND * SHARE)
             served.append(Served(run, exchange, connection, wanted, allowed))
         lanes = [Lane(each.exchange.title, each.tasks()) for each in served]
         Pool(run.clock.monotonic).run(lanes, until=run.deadline)

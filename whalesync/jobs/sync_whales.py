@@ -21,11 +21,9 @@ from whalesync.errors import (
     StoreError,
 )
 from whalesync.exchanges.base import Batch, Connection, Exchange, Pace, Reading, Request, Response, Task
-from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
+from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
-from whalesync.records import DAY_MS
-from whalesync.settings import RETENTION_DAYS
 from whalesync.store import trades, whales
 from whalesync.store.trades import Stored
 from whalesync.store.whales import Whale
@@ -238,9 +236,7 @@ class WhaleSync:
     def _store(self, served: Served, whale: Whale, reading: Reading, responses: Sequence[Response]) -> None:
         """Compare and store in one transaction, so that nothing changes in between."""
         db, now = self.run.db, self.run.now
-        # Of our clock and the exchange's, the slower one counts: one that runs ahead must not make history too old.
-        slower = min(now, served.connection.exchange_time() or now)
-        cutoff = slower - self.run.settings.get(RETENTION_DAYS) * DAY_MS
+        cutoff = retention_cutoff(self.run, served.connection)
         known = dict(served.markets)
         with db.write():
             batch = served.exchange.trades.take(

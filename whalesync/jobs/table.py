@@ -14,32 +14,41 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job. Times in milliseconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedCommand:
+    """A command whose runs are in the sync log, and of which one run at a time is active. Times in milliseconds.
 
     Args:
         command: as typed.
         type: in the sync log.
+        budget: the default of its time budget, if it has one.
+    """
+
+    command: str
+    type: str
+    budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(LoggedCommand):
+    """One job: a logged command that cron starts. Times in milliseconds.
+
+    Args:
         summary: the first line of its help.
         purpose: what its crontab line is for, in whole sentences.
         cron: its schedule in the crontab.
         arguments: options that the crontab line gives it.
         interval: how often it is due.
         may_take: how long a run takes at most, before it counts as late. With a time budget, that is the budget.
-        budget: the default of its time budget, if it has one.
         daily_at: the hour (UTC) at which it is due, for a job that is due once a day.
         runner: ``module:function`` of ``function(run: Run) -> None``.
     """
 
-    command: str
-    type: str
     summary: str
     purpose: str
     cron: str
     interval: int
     runner: str
-    budget: int | None = None
     may_take: int = 0
     daily_at: int | None = None
     arguments: tuple[str, ...] = ()
@@ -104,6 +113,8 @@ CLEANUP = Job(
 
 JOBS = (SYNC_MARKETS, SYNC_WHALES, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
 
+VERIFY = LoggedCommand(command="verify", type="verify")
+
 
 def job_named(command: str) -> Job:
     """The job of a command."""
@@ -112,4 +123,4 @@ def job_named(command: str) -> Job:
 
 def command_of(log_type: str) -> str:
     """The command whose runs the sync log calls ``log_type``; the type itself, if a newer version wrote it."""
-    return next((job.command for job in JOBS if job.type == log_type), log_type)
+    return next((each.command for each in (*JOBS, VERIFY) if each.type == log_type), log_type)

@@ -47,6 +47,11 @@ class Database:
         with self._translated():
             return self.connection.execute(sql, params).fetchall()
 
+    def each(self, sql: str, params: Params = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a query one by one, for more than memory should hold."""
+        with self._translated():
+            yield from self.connection.execute(sql, params)
+
     def one(self, sql: str, params: Params = ()) -> Any:
         """The first row of a query, or None."""
         with self._translated():

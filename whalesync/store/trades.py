@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
-from whalesync.exchanges.base import Batch, NewFill, StoredEntry
+from whalesync.exchanges.base import Batch, NewFill, Rewrite, StoredEntry
 from whalesync.records import DAY_MS, TIER_DELAYS_MS
 from whalesync.store import markets, positions, rejected, stats
 from whalesync.store.database import Database
@@ -17,7 +18,11 @@ class Stored:
     def __init__(self, db: Database, whale_id: int) -> None:
         self._db = db
         self._whale_id = whale_id
-        self._any_rejected = rejected.any_of(db, whale_id)  # few wallets have any
+
+    @cached_property
+    def _any_rejected(self) -> bool:
+        """Few wallets have any."""
+        return rejected.any_of(self._db, self._whale_id)
 
     def newer(self, timestamp: int) -> int:
         """How many entries are newer than ``timestamp`` (ms): fills that are not superseded, and rejected records."""
@@ -51,6 +56,26 @@ class Stored:
         """Whether any rejected record counts as an entry."""
         return self._any_rejected and rejected.newer(self._db, self._whale_id, -1) > 0
 
+    def count(self, first: int, before: int) -> int:
+        """How many entries that count are from ``first`` (ms) up to, but not including, ``before``.
+
+        One statement: cleanup asks for each wallet in one transaction.
+        """
+        found: int = self._db.value(
+            "SELECT (SELECT count(*) FROM whale_activity WHERE whale_id = :whale AND timestamp >= :first"
+            " AND timestamp < :before)"
+            " - (SELECT count(*) FROM whale_activity WHERE whale_id = :whale AND timestamp >= :first"
+            " AND timestamp < :before AND superseded_at IS NOT NULL)"
+            " + (SELECT coalesce(sum(copies), 0) FROM rejected_records WHERE whale_id = :whale AND timestamp >= :first"
+            " AND timestamp < :before)",
+            {"whale": self._whale_id, "first": first, "before": before},
+        )
+        return found
+
+    def entries(self) -> list[StoredEntry]:
+        """All entries, superseded ones too."""
+        return list(self.between(-(2**62), 2**62))
+
 
 def states(db: Database) -> dict[int, str | None]:
     """The state of each wallet's trade source by whale id; wallets never read may be missing."""
@@ -78,6 +103,9 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
 
     ``known_markets`` maps the exchange's ids of markets to ours; it is added to. ``now`` in ms.
     """
+    if batch.rewritten:
+        markets.ids_for(db, whale.platform, (each.fill.trade for each in batch.rewritten), now, known_markets)
+        _rewrite(db, batch.rewritten, known_markets)  # first, since a new row may take the place of a changed one
     if batch.new:
         markets.ids_for(db, whale.platform, (new.trade for new in batch.new), now, known_markets)
         _insert(db, whale, batch.new, known_markets, now)
@@ -111,37 +139,50 @@ def _update_rows(db: Database, batch: Batch, now: int) -> None:
         )
 
 
+# What is stored of a fill; the order is that of ``_content``.
+_CONTENT = (
+    "market_id", "tx_hash", "action", "outcome", "outcome_label", "token_id", "amount", "price", "shares", "fee",
+    "profit", "timestamp", "visible_to_pro_plus_at", "visible_to_pro_at", "visible_to_free_at", "fill_key", "copy",
+    "revision",
+)  # fmt: skip
+
+
+def _content(fill: NewFill, market_ids: dict[str, int], revision: int) -> tuple[object, ...]:
+    trade = fill.trade
+    return (
+        market_ids[trade.market_external_id],
+        trade.tx_hash,
+        trade.action,
+        trade.outcome,
+        trade.outcome_label,
+        trade.token_id,
+        trade.amount,
+        trade.price,
+        trade.shares,
+        trade.fee,
+        trade.profit,
+        trade.timestamp,
+        trade.timestamp + TIER_DELAYS_MS["pro-plus"],
+        trade.timestamp + TIER_DELAYS_MS["pro"],
+        trade.timestamp + TIER_DELAYS_MS["free"],
+        trade.fill_key,
+        fill.copy,
+        revision,
+    )
+
+
 def _insert(db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: dict[str, int], now: int) -> None:
     revision = db.revision()
     db.execute_many(
-        "INSERT INTO whale_activity (whale_id, market_id, platform, tx_hash, action, outcome, outcome_label, token_id,"
-        " amount, price, shares, fee, profit, timestamp, visible_to_pro_plus_at, visible_to_pro_at,"
-        " visible_to_free_at, fill_key, copy, stored_at, revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                whale.id,
-                market_ids[trade.market_external_id],
-                whale.platform,
-                trade.tx_hash,
-                trade.action,
-                trade.outcome,
-                trade.outcome_label,
-                trade.token_id,
-                trade.amount,
-                trade.price,
-                trade.shares,
-                trade.fee,
-                trade.profit,
-                trade.timestamp,
-                trade.timestamp + TIER_DELAYS_MS["pro-plus"],
-                trade.timestamp + TIER_DELAYS_MS["pro"],
-                trade.timestamp + TIER_DELAYS_MS["free"],
-                trade.fill_key,
-                copy,
-                now,
-                revision,
-            )
-            for trade, copy in ((fill.trade, fill.copy) for fill in fills)
-        ),
+        f"INSERT INTO whale_activity ({', '.join(_CONTENT)}, whale_id, platform, stored_at)"
+        f" VALUES ({', '.join('?' * len(_CONTENT))}, ?, ?, ?)",
+        ((*_content(fill, market_ids, revision), whale.id, whale.platform, now) for fill in fills),
+    )
+
+
+def _rewrite(db: Database, rewritten: Sequence[Rewrite], market_ids: dict[str, int]) -> None:
+    revision = db.revision()
+    db.execute_many(
+        f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)} WHERE id = ?",
+        ((*_content(each.fill, market_ids, revision), each.id) for each in rewritten),
     )

@@ -75,6 +75,10 @@ class Changes:
         """How many entries more are stored that are newer than ``time``."""
         return sum(step for at, step in self._steps if at > time)
 
+    def older(self, time: int) -> int:
+        """How many entries more are stored that are older than ``time``."""
+        return sum(step for at, step in self._steps if at < time)
+
     def _store_fills(self, shown: list[Trade], rows: list[StoredEntry], whole: bool) -> None:
         """Equal fills: store, revive, correct and supersede copies, until as many are stored as are listed."""
         batch, time = self.batch, shown[0].timestamp

@@ -45,11 +45,12 @@ different places, none of which has a readable time, are one record to us, and k
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from whalesync.exchanges.base import Batch, Pace, Progress, StoredTrades
+from whalesync.exchanges.base import Account, Batch, Pace, Progress, StoredTrades
 from whalesync.exchanges.opinion_trade.changes import Changes
 from whalesync.exchanges.opinion_trade.pages import (
     AFTER_ALL,
@@ -83,8 +84,10 @@ class State:
 
     ``listed``: the length of the list. ``accounted``: how much of it is accounted for, None before it was ever
     complete, down to ``complete_to``. ``known_from``: everything since then is or was stored, 0 if nothing is older.
-    ``pruned_to``: what is older has been deleted by cleanup. ``stored``: how many entries were stored when the search
-    last went on. ``fallen_since``: since when the total has been below ``listed``.
+    ``pruned_to``: what is older has been deleted by cleanup. ``older``: how many listed entries are older than
+    ``older_than``, so that they and the stored ones from there on make up the list; None until a complete list has been
+    seen to that end. ``stored``: how many entries were stored when the search last went on. ``fallen_since``: since
+    when the total has been below ``listed``.
 
     The search for what is missing: ``next_index`` is read next. ``descending``: the last page ended with new
     fills. ``complete_above`` and ``gap_above`` (a boundary of index ``gap_index``): where nothing was missing
@@ -101,6 +104,8 @@ class State:
     complete_to: int | None = None
     known_from: int | None = None
     pruned_to: int | None = None
+    older: int | None = None
+    older_than: int = 0
     stored: int = 0
     fallen_since: int | None = None
     next_index: int = 0
@@ -240,9 +245,12 @@ class OpinionTrades:
 
     # What others ask
 
-    def prune(self, state: str, cutoff: int) -> str:
-        """The state after everything older than ``cutoff`` has been deleted."""
+    def prune(self, state: str, cutoff: int, stored: StoredTrades) -> str:
+        """The state after everything older than ``cutoff`` has been deleted; ``stored`` is as it was before."""
         known = _parse(state)
+        if known.older is not None and known.older_than < cutoff:
+            older = known.older + stored.count(known.older_than, cutoff)
+            known = replace(known, older=older, older_than=cutoff)
         return _dump(replace(known, pruned_to=max(known.pruned_to or cutoff, cutoff)))
 
     def progress(self, state: str | None) -> Progress:
@@ -258,6 +266,45 @@ class OpinionTrades:
             compared_at=known.compared_at,
             known_from=_known_from(known),
         )
+
+    def account(
+        self, state: str | None, requests: Sequence[PageRequest], responses: Sequence[TradePage], stored: StoredTrades
+    ) -> Account:
+        """Whether the file accounts for the total of the list's head, and holds what the head shows."""
+        (request,), (page,) = requests, responses
+        known = UNREAD if state is None else _parse(state)
+        if known.accounted is None or known.older is None:
+            accounted = stored.newer(BEFORE_ALL)
+        else:
+            accounted = known.older + stored.newer(known.older_than - 1)
+        is_known = known.accounted is None or known.older is not None
+        arrived = 0 if state is None else page.total - known.listed
+        problem: str | None = None
+        if fault := Slice(request.first, page, cutoff=BEFORE_ALL, otherwise=0).fault(request.limit):
+            problem = fault
+        elif state is None:
+            problem = "it has not been read yet" if page.total or accounted else None
+        elif arrived < 0:
+            problem = f"its list holds {page.total:,} trades where {known.listed:,} were listed before"
+        elif known.phase is Phase.LOADING:
+            problem = f"loading: {accounted:,} of {page.total:,}"
+        elif known.phase is Phase.DOUBTFUL:
+            problem = "its counts did not add up: all of it is being compared"
+        elif known.older is None:
+            problem = "how many of its trades are older than the stored ones is known after the next whole comparison"
+        elif known.phase is Phase.CATCHING_UP:
+            problem = f"catching up: {accounted:,} of {page.total:,}"
+        elif accounted < known.listed:
+            problem = f"{known.listed - accounted:,} fewer are stored than were listed at the last sync"
+        elif accounted > known.listed:
+            problem = f"{accounted - known.listed:,} more are stored than were listed at the last sync"
+        elif _not_stored(page.entries, known.older_than, stored) > arrived:
+            problem = "its newest page shows trades that are not stored, although its total has not grown by as many"
+        return Account(page.total, accounted if is_known else None, max(0, arrived), problem)
+
+    def recheck(self, state: str | None) -> str | None:
+        """The state in which everything is to be compared with the list; None if it was never read."""
+        return None if state is None else _dump(replace(_parse(state).doubted(), compared_at=None))
 
 
 class Interpretation:
@@ -394,8 +441,11 @@ class Interpretation:
 
     def _account(self, total: int) -> None:
         """Each entry stored since the list was complete is an arrival."""
-        accounted = None if self.state.accounted is None else self.state.accounted + self.changes.net
-        self.state = replace(self.state, listed=max(total, self.state.listed), accounted=accounted)
+        state = self.state
+        accounted = None if state.accounted is None else state.accounted + self.changes.net
+        # The clock may have been put back since, so that what arrives is older than what was counted as older.
+        older = None if state.older is None else state.older + self.changes.older(state.older_than)
+        self.state = replace(state, listed=max(total, state.listed), accounted=accounted, older=older)
 
     def _conclude(self, part: Slice) -> None:
         """What a sound, fresh slice says about the list above its last boundary."""
@@ -442,10 +492,10 @@ class Interpretation:
 
     def _complete(self, part: Slice) -> None:
         """Everything that is listed down to the cutoff is stored."""
-        state, total = self.state, part.total
-        known_from = state.known_from
+        self._count_older(part)
+        state, total, known_from = self.state, part.total, self.state.known_from
         if known_from is None:
-            known_from = 0 if part.boundaries[-1].index == total else self._cutoff
+            known_from = self._cutoff if state.older else 0
         compared_at = self._now if state.compared_at is None else state.compared_at
         self.state = replace(
             state,
@@ -456,6 +506,10 @@ class Interpretation:
             pruned_to=None if state.pruned_to is None else min(state.pruned_to, self._cutoff),
             compared_at=compared_at,
         )
+
+    def _count_older(self, part: Slice) -> None:
+        """A slice that reaches the cutoff shows how many entries are older."""
+        self.state = replace(self.state, older=part.total - part.boundaries[-1].index, older_than=self._cutoff)
 
     def _search(self, part: Slice, missing: int | None) -> None:
         """Where to read next for what is listed and not stored."""
@@ -545,7 +599,8 @@ class Interpretation:
             # The list has become shorter further up.
             self.state = replace(state, compare_at=max(0, part.first - self._largest))
         elif part.reaches_cutoff:
-            self.state = replace(state, compared_above=None, compare_at=0, compared_at=self._now)
+            self._count_older(part)
+            self.state = replace(self.state, compared_above=None, compare_at=0, compared_at=self._now)
         elif last.index - 1 > at or last.time < above:
             self.state = replace(state, compared_above=min(above, last.time), compare_at=max(0, last.index - 1))
         else:
@@ -563,7 +618,8 @@ class Interpretation:
         rejected_since = (state.rejected_since or self._now) if self._stored.has_rejected() else None
         self.state = replace(state, rejected_since=rejected_since)
         every = COMPARE_EVERY_MS if rejected_since is None else min(abs(self._now - rejected_since), DAY_MS)
-        return state.compared_at is None or abs(self._now - state.compared_at) >= max(every, 1)
+        unknown = state.compared_at is None or state.older is None  # of a version that did not count the older ones
+        return unknown or abs(self._now - (state.compared_at or 0)) >= max(every, 1)
 
 
 def page_sizes(largest: int) -> Sequence[int]:
@@ -580,6 +636,18 @@ def _known_from(state: State) -> int | None:
     if state.known_from is not None or state.accounted is None:
         return state.known_from
     return max(state.complete_to or 0, state.pruned_to or 0)
+
+
+def _not_stored(shown: Iterable[Trade | RejectedRecord], since: int, stored: StoredTrades) -> int:
+    """How many of the trades from ``since`` (ms) on are not stored, equal ones counted."""
+    trades = [record for record in shown if isinstance(record, Trade) and record.timestamp >= since]
+    if not trades:
+        return 0
+    times = [trade.timestamp for trade in trades]
+    rows: Counter[int | bytes] = Counter(
+        row.key for row in stored.between(min(times), max(times)) if not row.superseded
+    )
+    return (Counter[int | bytes](trade.fill_key for trade in trades) - rows).total()
 
 
 def _first_state(stored: StoredTrades) -> State:
