@@ -120,7 +120,7 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
     if batch.recounted:
         rejected.recount(db, batch.recounted)
     _update_rows(db, batch, now)
-    changed = batch.new or batch.revived or batch.superseded or batch.corrected
+    changed = batch.new or batch.revived or batch.superseded or batch.corrected or batch.rewritten
     save_state(db, whale.id, batch.state, trades_changed=bool(changed))
 
 
