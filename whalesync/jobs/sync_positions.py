@@ -20,7 +20,7 @@ from whalesync.jobs.run import Run, fail_if_all
 from whalesync.jobs.table import HOUR, SECOND, SYNC_POSITIONS
 from whalesync.positions import Evidence, judge
 from whalesync.records import Position
-from whalesync.store import markets, positions, rejected, trades, whales
+from whalesync.store import markets, positions, rejected, stats, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -52,10 +52,10 @@ def run(run: Run) -> None:
         Pool(run.clock.monotonic).run(lanes, until=run.deadline)
         for each in served:
             compare_clocks(run, each.exchange.title, each.connection)
-    settled = positions.settle(run.db, run.now)
+    changed = stats.update_positions(run.db, run.now)
     read = sum(len(each.read) for each in served)
     wallets = sum(len(each.wanted) for each in served)
-    run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held, {settled} changed in value"
+    run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held; {changed} whales changed"
     for each, lane in zip(served, lanes, strict=True):
         if lane.error is not None:
             raise lane.error

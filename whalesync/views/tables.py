@@ -239,7 +239,7 @@ def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
     buys, sells = text.counted(row["buy_count"], "buy"), text.counted(row["sell_count"], "sell")
     windows = [f"{text.money(row[column])} in {name}" for column, name in _WINDOWS]
     last = row["last_active_at"]
-    facts = [
+    return [
         ("Whale", text.plain(row["label"]) or "(no label)"),
         ("Address", text.plain(row["address"]) + ("" if row["tracked"] else " (no longer tracked)")),
         ("Active", "never" if last is None else f"{text.ago(last, now)} ({text.iso(last)})"),
@@ -247,9 +247,6 @@ def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
         ("", ", ".join(windows)),
         *_profit_facts(detail),
     ]
-    if detail.trades and not row["trade_count"]:
-        facts.append(("", "These figures are not computed yet: run 'whalesync compute-stats'."))
-    return facts
 
 
 def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
