@@ -15,6 +15,8 @@ from whalesync.cli.app import MODULES
 from whalesync.exchanges import EXCHANGES
 from whalesync.settings import SETTINGS
 from whalesync.store.database import open_database
+from whalesync.views.metadata import INTERNAL, TABLES
+from whalesync.views.metadata import QUERIES as CANNED
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
@@ -49,18 +51,29 @@ def test_every_command_is_documented() -> None:
     assert [name for name in commands if not re.search(rf"[` ]{name}[` ]", table)] == []
 
 
-def test_every_table_and_column_is_documented(tmp_path: Path) -> None:
-    """Each table and view of a new file, and each column of a table, is explained."""
+def test_every_table_and_column_is_described(tmp_path: Path) -> None:
+    """Each table and view of a new file, and each of its columns, in Datasette's metadata."""
+    described = {name: list(table.columns) for name, table in {**TABLES, **INTERNAL}.items()}
     with open_database(tmp_path / "new.db") as db:
-        kinds = {
-            row["name"]: row["type"]
-            for row in db.rows("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')")
+        names = [
+            row["name"]
+            for row in db.rows("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
             if not row["name"].startswith(("sqlite_", "_sqlite"))
-        }
-        tables = [name for name, kind in kinds.items() if kind == "table"]
-        columns = {row["name"] for table in tables for row in db.rows(f"PRAGMA table_info({table})")}
-    text = chapter("## The file", "### Queries")
-    assert [name for name in sorted({*kinds, *columns}) if f"`{name}`" not in text] == []
+        ]
+        columns = {name: [row["name"] for row in db.rows(f"PRAGMA table_info({name})")] for name in names}
+    assert {name: sorted(found) for name, found in described.items()} == {
+        name: sorted(found) for name, found in columns.items()
+    }
+
+
+def test_the_readme_describes_tables_as_the_metadata_does() -> None:
+    """Word for word; internal tables are named only. And its queries are those that Datasette offers."""
+    text = " ".join(chapter("## The file", "### Queries").split())
+    for name, table in TABLES.items():
+        columns = " · ".join(f"`{column}` {meaning}" for column, meaning in table.columns.items())
+        assert f"**`{name}`**" in text and columns in text, name
+    assert [name for name in INTERNAL if f"`{name}`" not in text] == []
+    assert [query.strip() for query in QUERIES] == [sql for _, sql in CANNED.values()]
 
 
 def test_the_settings_are_those_of_the_program() -> None:

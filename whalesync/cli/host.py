@@ -1,4 +1,4 @@
-"""Running on a host: ``crontab``, ``doctor``, ``backup``."""
+"""Running on a host: ``crontab``, ``doctor``, ``metadata``, ``backup``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, settings
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
 from whalesync.errors import SettingsError
 from whalesync.settings import default_env_file
 
@@ -46,6 +46,17 @@ def doctor() -> int:
     lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
     print_data("".join(lines))
     return int(not all(each.ok for each in findings))
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def metadata() -> None:
+    """Print Datasette's metadata for the database: what columns mean, sort orders, queries to begin with.
+
+    Example: whalesync metadata > metadata.json && datasette whalesync.db --metadata metadata.json
+    """
+    from whalesync.views.metadata import datasette
+
+    print_result(datasette(settings().db.stem), lambda _: None, as_json=True)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
