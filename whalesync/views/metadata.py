@@ -43,7 +43,6 @@ _STATE = "open; won, lost: the market is resolved; void: it ended without a resu
 _ACTIVITY = {
     "id": "grows with each trade that is stored",
     "time": "when it was made, UTC",
-    "whale_address": "the wallet",
     "whale_label": "its name on the watch list",
     "market_title": "the market's title, after that of its topic",
     "action": "BUY, SELL, or what else the exchange says",
@@ -55,6 +54,7 @@ _ACTIVITY = {
     "fee": "USD",
     "profit": "USD that it has realized, by the exchange; of sales and merges",
     "tx_hash": "the transaction",
+    "whale_address": "the wallet",
     "market_category": "the market's first label",
     "market_external_id": "the exchange's number of the market",
     "market_url": "the market's page",
@@ -70,10 +70,9 @@ TABLES: Mapping[str, Table] = {
     "activity_pro": Table("The trades that Pro sees now: 30 s after they were made, newest first.", _ACTIVITY),
     "activity_free": Table("The trades that Free sees now: 15 min after they were made, newest first.", _ACTIVITY),
     "holdings": Table(
-        "Every position with its whale and market: open ones first, the most valuable of them first.",
+        "Every position with its whale and market, in cents: open ones first, the most valuable of them first.",
         {
             "id": "as in positions",
-            "whale_address": "the wallet",
             "whale_label": "its name on the watch list",
             "market_title": "the market's title, after that of its topic",
             "outcome": "YES or NO",
@@ -81,13 +80,14 @@ TABLES: Mapping[str, Table] = {
             "state": _STATE,
             "shares": "how many are held, or were held to the end",
             "avg_price": "USD that were paid for a share",
-            "cost": "USD that were paid for all of them",
             "price": "the latest price; 1 or 0 once it is won or lost",
             "value": "USD: the shares at the latest price",
+            "cost": "USD that were paid for all of them",
             "unrealized_profit": "USD: the value less the cost; of open positions",
             "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
             "realized_profit": "USD, by the exchange; of what was sold or merged",
             "gap": "why a figure is not certain",
+            "whale_address": "the wallet",
             "first_seen": "when it was first seen, UTC",
             "closed": "when it was closed, UTC",
             "market_category": "the market's first label",
@@ -367,6 +367,10 @@ FROM sync_logs WHERE error IS NOT NULL ORDER BY id DESC LIMIT 20;""",
 """By name: title and SQL."""
 
 
+# Datasette lists the columns' meanings above the rows, one below the other, which fills the first screen.
+_STYLE = "<style>dl.column-descriptions {columns: 20em; font-size: 0.8rem; max-height: 11em; overflow: auto}</style>"
+
+
 def datasette(database: str) -> dict[str, Any]:
     """Return Datasette's metadata for a file; ``database`` is its name without the ending, as Datasette calls it."""
     tables = {name: _shown(table) for name, table in TABLES.items()}
@@ -381,7 +385,11 @@ def datasette(database: str) -> dict[str, Any]:
 
 
 def _shown(table: Table) -> dict[str, Any]:
-    shown: dict[str, Any] = {"description": table.about, "columns": dict(table.columns), "size": table.size}
+    shown: dict[str, Any] = {
+        "description_html": table.about + _STYLE,
+        "columns": dict(table.columns),
+        "size": table.size,
+    }
     if table.sort_desc:
         shown["sort_desc"] = table.sort_desc
     if table.facets:
