@@ -152,6 +152,20 @@ def test_adding_a_wallet_without_trades_gives_the_advice_of_its_exchange(cli: Cl
     assert "track its owner instead" in cli("whales", "show", OTHER).out
 
 
+def test_figures_agree_with_the_trades_after_a_sync(cli: Cli, exchange: Books) -> None:
+    """Without waiting for the next full hour: totals, windows, profit and the last activity."""
+    cli("whales", "add", WHALE)
+    assert cli("sync-whales").code == 0
+    (row,) = json.loads(cli("whales", "list", "--json").out)
+    trades = json.loads(cli("activity", "--json").out)
+    assert row["last_active_at"] == trades[0]["timestamp"]
+    assert (row["trade_count"], row["total_volume"], row["volume_24h"]) == (2, pytest.approx(12), pytest.approx(12))
+    assert row["settled_profit"] is None and "–" in cli("whales", "list").out
+    assert cli("compute-stats").code == 0
+    (again,) = json.loads(cli("whales", "list", "--json").out)
+    assert again == row
+
+
 def test_wallets_of_the_leaderboard_are_shown_and_added(cli: Cli, exchange: Books) -> None:
     """Those that are watched are marked; a label that is there stays."""
     cli("whales", "add", WHALE, "--label", "Moby")
