@@ -1,4 +1,4 @@
-"""Running on a host: ``crontab``, ``doctor``, ``backup``."""
+"""Running on a host: ``crontab``, ``doctor``, ``backup``, ``restore``."""
 
 from __future__ import annotations
 
@@ -63,3 +63,30 @@ def backup(
     with open_existing(settings().db) as db:
         result = copy(db, file.absolute(), force=force, now=now_ms())
     print_error(f"{result.path}: {result.size:,} bytes")
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made with 'whalesync backup'.")],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if the database is damaged or another program's; it is kept all the same."),
+    ] = False,
+) -> None:
+    """Put a copy in the place of the database.
+
+    The copy is checked first. The old file is kept beside the new one, as NAME.before-restore-TIME. Exits 75, and
+    changes nothing, while a job runs.
+
+    Example: whalesync restore /var/backups/whalesync.db
+    """
+    from whalesync.host.restore import restore as put_back
+    from whalesync.text import counted, minute
+
+    result = put_back(file, settings().db, force=force, now=now_ms())
+    up_to = "" if result.newest is None else f" up to {minute(result.newest)}"
+    old_file = "" if result.kept is None else f"; the old file is at {result.kept}"
+    print_error(
+        f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
+        f"since{old_file}."
+    )
