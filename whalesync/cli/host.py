@@ -36,14 +36,17 @@ def crontab() -> None:
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def doctor() -> int:
-    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong."""
-    from whalesync.host.doctor import Finding, examine
+    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong.
+
+    What is wrong comes with the command that mends it. What could not be checked is no fault by itself.
+    """
+    from whalesync.host.doctor import Finding, Outcome, examine
 
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
-        findings = [Finding("settings", False, str(exc))]
-    lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
+        findings = [Finding("settings", Outcome.WRONG, str(exc))]
+    lines = [f"{each.outcome:<11}  {each.name:<11} {each.text}\n" for each in findings]
     print_data("".join(lines))
     return int(not all(each.ok for each in findings))
 

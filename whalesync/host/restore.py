@@ -236,7 +236,8 @@ def _put_in_place(copy: Path, target: Path, kept: Path) -> None:
                     else:
                         name.replace(file)
             raise
-        sync(target.parent)
+        with suppress(OSError):  # it is done, if perhaps not for a power cut
+            sync(target.parent)
 
 
 def _name_again(file: Path, name: Path) -> None:
