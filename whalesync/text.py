@@ -126,6 +126,11 @@ def iso(ms: int | None) -> str:
         return str(ms)
 
 
+def minute(ms: int) -> str:
+    """Format as ``2026-03-01 12:00 UTC``."""
+    return f"{iso(ms)[:16].replace('T', ' ')} UTC"
+
+
 def ago(ms: int | None, now: int) -> str:
     """Format the time ``ms`` as seen at ``now``: ``3 min ago``, ``in 2 h``, ``just now``; ``never`` for None."""
     if ms is None:

@@ -85,18 +85,17 @@ def test_the_settings_are_those_of_the_program() -> None:
     assert sorted(row for row in rows if row[0] != "NO_COLOR") == sorted(declared)
 
 
-def test_restoring_a_backup_takes_the_two_printed_lines(demo: Path, tmp_path: Path) -> None:
-    """Run as printed by a plain shell, they bring back what the backup had."""
-    copy, broken = tmp_path / "copy.db", tmp_path / "whalesync.db"
-    command = [sys.executable, "-m", "whalesync", "--db", str(demo), "backup", str(copy)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    broken.write_bytes(b"not a database")
-    (tmp_path / "whalesync.db-wal").write_bytes(b"left over")
+def test_the_printed_command_restores_a_backup(demo: Path, tmp_path: Path) -> None:
+    """Run as printed, it brings back what the backup had."""
+    copy, path = tmp_path / "copy.db", tmp_path / "whalesync.db"
+    command = f"{sys.executable} -m whalesync --db"
+    subprocess.run([*command.split(), str(demo), "backup", str(copy)], check=True, capture_output=True, timeout=60)
+    open_database(path).close()
 
-    lines = re.search(r"To restore.*?```sh\n(.*?)```", README, re.DOTALL)
-    assert lines is not None and len(lines[1].splitlines()) == 2
-    restore = lines[1].replace("/var/backups/whalesync.db", str(copy))
-    subprocess.run(["/bin/sh", "-c", restore], cwd=tmp_path, check=True, timeout=60)
-    with closing(sqlite3.connect(broken)) as db, closing(sqlite3.connect(demo)) as original:
+    printed = re.search(r"To put a copy back:\n\n```sh\n(.*)\n```", README)
+    assert printed is not None
+    restore = printed[1].replace("whalesync ", f"{command} {path} ", 1).replace("/var/backups/whalesync.db", str(copy))
+    subprocess.run(["/bin/sh", "-c", restore], check=True, capture_output=True, timeout=60)
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(demo)) as original:
         count = "SELECT count(*), sum(amount) FROM whale_activity"
         assert db.execute(count).fetchone() == original.execute(count).fetchone()

@@ -1,4 +1,4 @@
-"""Running on a host: ``crontab``, ``doctor``, ``metadata``, ``backup``."""
+"""Running on a host: ``crontab``, ``doctor``, ``metadata``, ``backup``, ``restore``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ def crontab() -> None:
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def doctor() -> int:
-    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong."""
-    from whalesync.host.doctor import Finding, examine
+    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong.
+
+    What is wrong comes with the command that mends it. What could not be checked is no fault by itself.
+    """
+    from whalesync.host.doctor import Finding, Outcome, examine
 
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
-        findings = [Finding("settings", False, str(exc))]
-    lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
+        findings = [Finding("settings", Outcome.WRONG, str(exc))]
+    lines = [f"{each.outcome:<11}  {each.name:<11} {each.text}\n" for each in findings]
     print_data("".join(lines))
     return int(not all(each.ok for each in findings))
 
@@ -74,3 +77,30 @@ def backup(
     with open_existing(settings().db) as db:
         result = copy(db, file.absolute(), force=force, now=now_ms())
     print_error(f"{result.path}: {result.size:,} bytes")
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made with 'whalesync backup'.")],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if the database is damaged or another program's; it is kept all the same."),
+    ] = False,
+) -> None:
+    """Put a copy in the place of the database.
+
+    The copy is checked first. The old file is kept beside the new one, as NAME.before-restore-TIME. Exits 75, and
+    changes nothing, while a job runs.
+
+    Example: whalesync restore /var/backups/whalesync.db
+    """
+    from whalesync.host.restore import restore as put_back
+    from whalesync.text import counted, minute
+
+    result = put_back(file, settings().db, force=force, now=now_ms())
+    up_to = "" if result.newest is None else f" up to {minute(result.newest)}"
+    old_file = "" if result.kept is None else f"; the old file is at {result.kept}"
+    print_error(
+        f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
+        f"since{old_file}."
+    )

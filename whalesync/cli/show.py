@@ -99,14 +99,16 @@ def activity(
     now = now_ms()
     earliest = None if since is None else parse.parse_since(since, now)
     with open_existing(settings().db) as db:
-        chosen: dict[str, Any] = {
-            "whale_id": parse.find_whale(db, whale, exchange)["id"] if whale else None,
-            "market_ids": market_ids(db, market, exchange) if market else None,
-            "platform": exchange,
-        }
-        if market and not chosen["market_ids"]:
-            advice = "'whalesync markets --search TEXT' finds ids by title"
-            raise UsageError(f"no market has the id {market[:50]!r}: {advice}")
+
+        def choose() -> dict[str, Any]:
+            ids = market_ids(db, market, exchange) if market else None
+            if market and not ids:
+                advice = "'whalesync markets --search TEXT' finds ids by title"
+                raise UsageError(f"no market has the id {market[:50]!r}: {advice}")
+            whale_id = parse.find_whale(db, whale, exchange)["id"] if whale else None
+            return {"whale_id": whale_id, "market_ids": ids, "platform": exchange}
+
+        chosen = choose()
         with db.read():
             rows = feed.activity(db, tier, now, **chosen, since=earliest, limit=limit)
             cursor = feed.cursor(db, now)
@@ -122,6 +124,9 @@ def activity(
         with output.standard_output(sys.stdout) as out:  # ends when the reader goes
             while follow:
                 time.sleep(FOLLOW_SECONDS)
+                if db.reopen_if_replaced():
+                    print_error("whalesync activity: the database was restored; going on with what arrives from now on")
+                    chosen, cursor = choose(), feed.cursor(db, now_ms())
                 rows, cursor = feed.new_activity(db, tier, cursor, now_ms(), **chosen)
                 if as_csv:
                     output.write_csv(rows, out, feed.ACTIVITY_COLUMNS, header=False)

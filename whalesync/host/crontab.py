@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
 
@@ -82,13 +82,28 @@ def find_lines(text: str, *, commented_out: bool = False) -> dict[str, str]:
 
     With ``commented_out`` those that would, if they were not commented out.
     """
-    lines: dict[str, str] = {}
+    return dict(_lines_of_jobs(text, commented_out))
+
+
+def find_doubles(text: str) -> list[str]:
+    """Return the commands that more than one line starts for the same database."""
+    found = [(command, setting(line, DB.name), _option(line, "--db")) for command, line in _lines_of_jobs(text, False)]
+    return [job.command for job in JOBS if any(each[0] == job.command and found.count(each) > 1 for each in found)]
+
+
+def _lines_of_jobs(text: str, commented_out: bool) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         is_comment = line.lstrip().startswith("#")
         words = _words(line.lstrip("# \t")) if is_comment == commented_out else []
         if any("whalesync" in word.lower() for word in words):  # in its name, or in a setting in front of it
-            lines |= {job.command: line for job in JOBS if job.command in words}
-    return lines
+            yield from ((job.command, line) for job in JOBS if job.command in words)
+
+
+def _option(line: str, name: str) -> str | None:
+    """Return the value that the line gives to an option, or None."""
+    words = _words(line)
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return next((word.partition("=")[2] or following for word, following in pairs if word.split("=")[0] == name), None)
 
 
 def starts(line: str, program: Sequence[str]) -> bool:
