@@ -173,9 +173,13 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
         return known
     if known.gap == MOVED and flow.last_at > (known.closed_at or flow.last_at):
         return replace(known, shares=None, cost=None, closed_at=None)  # how much of it is left, nobody can tell
+    listed = known.shares if flow.last_at + SETTLING_MS <= (known.listed_at or 0) else None
+    # A rest that is listed was held, however little it is of what went in.
+    if listed and abs(flow.left - listed) <= max(DUST_SHARES, DUST_SHARE * listed):
+        return known
     if flow.is_sold:
         return replace(known, shares=0.0, cost=0.0, gap=_gap_of(flow), closed_at=flow.last_at)
-    if known.shares and flow.last_at <= (known.listed_at or 0):
+    if listed:
         return known
     if flow.left < 0:
         return replace(known, shares=None, cost=None, gap=MOVED, closed_at=None)
@@ -186,7 +190,7 @@ def _as_last_listed(seen: Evidence, known: Holding) -> Holding | None:
     """A position of which not all trades are known, in a market that has ended."""
     if seen.before is None:
         return None if seen.flow is None else replace(known, gap=EARLIER_TRADES)
-    traded_since = seen.flow is not None and seen.flow.last_at > (known.listed_at or 0)
+    traded_since = seen.flow is not None and seen.flow.last_at + SETTLING_MS > (known.listed_at or 0)
     return replace(known, gap=UNCERTAIN) if known.shares and traded_since else known
 
 

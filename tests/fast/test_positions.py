@@ -135,6 +135,22 @@ def test_trades_after_the_last_listing_count_for_the_end() -> None:
     assert unsure is not None and (unsure.shares, unsure.gap) == (100, UNCERTAIN)
 
 
+def test_trades_just_before_the_last_listing_count_for_the_end() -> None:
+    """That list may not have shown them yet."""
+    late = Flow(100, 40, 50, 20, 15, 0, NOW - 16 * MINUTE)
+    half = judge(seen(before=OPEN, flow=late, ended_at=NOW - MINUTE))
+    assert half == Holding(50, 20, 15, listed_at=NOW - 15 * MINUTE, unlisted_since=NOW)
+    unsure = judge(seen(before=OPEN, flow=late, whole_flow=False, ended_at=NOW - MINUTE))
+    assert unsure is not None and (unsure.shares, unsure.gap) == (100, UNCERTAIN)
+
+
+def test_a_small_rest_that_was_listed_was_held_to_the_end() -> None:
+    """However little it is of what was bought."""
+    nearly_sold = Flow(100_000, 40_000, 99_950, 39_980, 9_995, 0, NOW - HOUR)
+    held = judge(seen(before=Holding(50, 20, 9_995), flow=nearly_sold, ended_at=NOW - MINUTE))
+    assert held == Holding(50, 20, 9_995, listed_at=NOW - 15 * MINUTE, unlisted_since=NOW)
+
+
 def test_a_position_that_was_never_listed_is_what_its_trades_leave() -> None:
     """Bought, held to the end and claimed before the wallet was watched; without its first trades nothing is known."""
     assert judge(seen(flow=HALF_SOLD, ended_at=NOW - HOUR)) == Holding(50, 20, 15, unlisted_since=NOW)
