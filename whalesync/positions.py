@@ -6,7 +6,7 @@ out, but only as far back as they were stored. So:
 
 - What is listed is as the exchange lists it.
 - A position that is no longer listed, in a market that has not ended, was sold, merged or moved away: CLOSED, when the
-  trades say so too, or when it has been missing for UNLISTED_LASTS_MS.
+  trades say so too, or when it has been missing for UNLISTED_LASTS_MS, and the markets were read since.
 - In a market that has ended, it was held to the end, with the shares last listed, unless the trades say that it was
   sold. One that was never listed has the shares that its trades leave.
 
@@ -98,6 +98,7 @@ class Evidence:
         flow: what all of its stored trades did; None if it has none.
         whole_flow: no trade of the position is missing from ``flow``.
         ended_at: when its market ended; None if it has not.
+        markets_read_at: when the markets were last read, so that ends before that are known; None if never.
     """
 
     now: int
@@ -107,6 +108,7 @@ class Evidence:
     flow: Flow | None
     whole_flow: bool
     ended_at: int | None
+    markets_read_at: int | None
 
 
 def judge(seen: Evidence) -> Holding | None:
@@ -149,7 +151,7 @@ def _gone(seen: Evidence) -> Holding | None:
     before, flow = seen.before, seen.flow
     sold = flow is not None and seen.whole_flow and flow.is_sold
     lagging = flow is not None and not sold and seen.now - flow.last_at < SETTLING_MS  # the list, behind its last trade
-    if before is None and (flow is None or lagging):
+    if before is None and (flow is None or lagging or not (sold or _is_missing(seen, seen.listing_before))):
         return None
     known = _not_listed(seen)
     if lagging:
@@ -157,11 +159,18 @@ def _gone(seen: Evidence) -> Holding | None:
     if known.closed_at is not None:
         return replace(known, gap=_gap_of(flow)) if sold else known
     since = known.unlisted_since or seen.now
-    if before is not None and not sold and seen.now - since < UNLISTED_LASTS_MS:
+    if before is not None and not sold and not (seen.now - since >= UNLISTED_LASTS_MS and _is_missing(seen, since)):
         return known
     moved = flow is not None and seen.whole_flow and not sold
     closed_at = flow.last_at if flow is not None and (sold or before is None) else seen.now
     return replace(known, shares=0.0, cost=0.0, gap=MOVED if moved else _gap_of(flow), closed_at=closed_at)
+
+
+def _is_missing(seen: Evidence, since: int | None) -> bool:
+    """Whether a position that is not listed, and was not at ``since``, has left a market that is still open."""
+    if since is None or (seen.flow is not None and seen.before is None and since < seen.flow.last_at):
+        return False
+    return seen.markets_read_at is not None and seen.markets_read_at >= since
 
 
 def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:

@@ -24,6 +24,7 @@ from whalesync.records import Position
 NOW = 1_790_000_000_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 
 BOUGHT = Flow(shares_in=100, cost_in=40, shares_out=0, cost_out=0, realized_profit=0, unknown=0, last_at=NOW - HOUR)
 HALF_SOLD = Flow(100, 40, 50, 20, 15, 0, NOW - HOUR)
@@ -38,7 +39,7 @@ def listed(shares: float = 100, avg_price: float | None = 0.4) -> Position:
 def seen(**fields: Any) -> Evidence:
     values: dict[str, Any] = {
         "now": NOW, "listed": None, "listing_before": NOW - 15 * MINUTE, "before": None, "flow": None,
-        "whole_flow": True, "ended_at": None,
+        "whole_flow": True, "ended_at": None, "markets_read_at": NOW + DAY,
     }  # fmt: skip
     return Evidence(**values | fields)
 

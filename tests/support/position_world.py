@@ -82,6 +82,7 @@ class World:
                 flow=self.flow(),
                 whole_flow=not self.missing,
                 ended_at=self.ended_at,
+                markets_read_at=self.now,
             )
         )
         self.looked_at = self.now

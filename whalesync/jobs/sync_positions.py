@@ -17,10 +17,10 @@ from whalesync.exchanges.base import Connection, Exchange, Holdings, Task
 from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
-from whalesync.jobs.table import HOUR, SECOND, SYNC_POSITIONS
+from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
 from whalesync.positions import Evidence, judge
 from whalesync.records import Position
-from whalesync.store import markets, positions, rejected, trades, whales
+from whalesync.store import markets, positions, rejected, sync_log, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -92,6 +92,10 @@ class Served:
     first_failure: str = ""
     requests: int = 0
     _markets: dict[str, int] = field(default_factory=dict)
+    _markets_read_at: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._markets_read_at = sync_log.last_good_start(self.run.db, SYNC_MARKETS.type)
 
     def tasks(self) -> Iterator[Task]:
         """A task for each wallet, until the allowed requests are used up."""
@@ -126,10 +130,10 @@ class Served:
         with db.write():
             markets.ids_for(db, whale.platform, found.positions, now, known)
             rejected.keep(db, f"positions {whale.address}", found.rejected, run_id=self.run.id, now=now)
-            entries = self._judged(whale, found, known)
+            entries, undecided = self._judged(whale, found, known)
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
-                positions.record_listing(db, whale.id, found.total, now)
+                positions.record_listing(db, whale.id, found.total, now, undecided=undecided)
         self._markets = known
         self.read.add(whale.id)
         for record in found.rejected:
@@ -139,19 +143,22 @@ class Served:
         self.run.items += sum(position.shares > 0 for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
-    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int]) -> list[Entry]:
-        """What is known of each position from now on. Of an incomplete reading only what is listed counts."""
+    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int]) -> tuple[list[Entry], bool]:
+        """What is known of each position from now on, and whether there are trades of which nothing can be said yet.
+
+        Of an incomplete reading only what is listed counts.
+        """
         db = self.run.db
         listed = {_key(each, market_ids): each for each in found.positions}
         kept = positions.kept(db, whale.id)
         listing_before = positions.listings(db).get(whale.id, NEVER_LISTED)
         if not listing_before.trades_changed and is_unchanged(listed, kept):
-            return []
+            return [], False
         flows = positions.flows(db, whale.id)
         progress = self.exchange.trades.progress(trades.state(db, whale.id))
         keys = [*listed, *((kept.keys() | flows.keys()) - listed.keys() if found.complete else ())]
         times = positions.market_times(db, (key.market_id for key in keys))
-        entries = []
+        entries, undecided = [], False
         for key in keys:
             position, before, traded = listed.get(key), kept.get(key), flows.get(key)
             made_at, ended_at = times[key.market_id]
@@ -165,12 +172,15 @@ class Served:
                     flow=traded and traded.flow,
                     whole_flow=since is not None and (made_at or 0) >= since,
                     ended_at=ended_at,
+                    markets_read_at=self._markets_read_at,
                 )
             )
-            if holding is not None:
+            if holding is None:
+                undecided = undecided or traded is not None
+            else:
                 token_id = None if position is None else position.token_id
                 entries.append(Entry(key, _label(position, traded, key), token_id, holding))
-        return entries
+        return entries, undecided
 
 
 def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:

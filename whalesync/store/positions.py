@@ -178,13 +178,16 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
             db.execute(f"UPDATE positions SET {updates} WHERE id = :id", values | {"id": known.id})
 
 
-def record_listing(db: Database, whale_id: int, total: int, now: int) -> None:
-    """Remember that a wallet's positions were read whole and worked out; inside a write transaction."""
+def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
+    """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
+
+    ``undecided``: of some trades nothing could be said yet, so that they count as new at the next reading.
+    """
     db.execute(
-        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, 0)"
+        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (whale_id) DO UPDATE SET positions_listed_at = excluded.positions_listed_at,"
-        " positions_total = excluded.positions_total, trades_changed = 0",
-        (whale_id, now, total),
+        " positions_total = excluded.positions_total, trades_changed = excluded.trades_changed",
+        (whale_id, now, total, undecided),
     )
 
 
