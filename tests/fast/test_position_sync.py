@@ -251,6 +251,36 @@ def test_what_left_the_list_is_not_closed_before_the_markets_were_read(host: Wal
     assert host.figures()["profit_complete"] == 1
 
 
+def test_what_was_closed_after_an_end_that_becomes_known_later_was_held_to_it(host: WalletHost) -> None:
+    """The exchange showed the market as open for an hour after it had ended."""
+    many(host, 2)
+    host.run()
+    ended_at = int(host.books.clock())
+    host.drop(2, "YES")
+    for _ in range(3):
+        host.elapsed += QUARTER
+        host.run()
+    assert host.positions("state")[2, "YES"] == "closed"
+    token = host.books.market(2)["yesTokenId"]
+    host.books.update_market(2, status=4, resolvedAt=ended_at, resultTokenId=token)
+    host.run()
+    assert host.positions("state, settled_profit")[2, "YES"] == ("won", pytest.approx(499.0))
+    assert host.figures()["profit_complete"] == 1
+
+
+def test_what_is_sold_and_bought_back_has_its_new_cost(host: WalletHost) -> None:
+    """The number of shares is the same as before; the list shows the new average price a reading later."""
+    many(host, 1)
+    host.run()
+    host.trade((-60, 1, "Sell", "YES", 999, 0.6, 99.9))
+    host.trade((-61, 1, "Buy", "YES", 999, 0.7, 0))
+    for paid in (0.5, 0.7):
+        host.hold(1, "YES", 999, paid)
+        host.elapsed += QUARTER
+        host.run()
+    assert host.positions()[1, "YES"] == ("open", 999, pytest.approx(699.3))
+
+
 def test_what_was_bought_held_and_claimed_between_two_looks_is_not_lost(host: WalletHost) -> None:
     """Markets may last a few minutes: at the first look after that, their end is not known yet."""
     host.list_market(1)

@@ -18,7 +18,7 @@ from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
 from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
-from whalesync.positions import Evidence, judge
+from whalesync.positions import Evidence, Holding, judge
 from whalesync.records import Position
 from whalesync.store import markets, positions, rejected, sync_log, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
@@ -185,10 +185,16 @@ class Served:
 
 def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:
     """Whether a reading shows just what is stored: nothing is to be worked out anew."""
-    held = {key: each.shares for key, each in listed.items() if each.shares > 0}
-    known = {key: each.holding.shares for key, each in kept.items() if each.holding.unlisted_since is None}
-    waiting = any(each.state == "open" and each.holding.unlisted_since is not None for each in kept.values())
-    return held == known and not waiting
+    held = {key: each for key, each in listed.items() if each.shares > 0}
+    known = {key: each.holding for key, each in kept.items() if each.holding.unlisted_since is None}
+    waiting = any(each.is_doubtful for each in kept.values())
+    return not waiting and held.keys() == known.keys() and all(_agree(held[key], known[key]) for key in held)
+
+
+def _agree(listed: Position, known: Holding) -> bool:
+    """Whether a position is listed with the shares, and the cost if that is listed, which are stored."""
+    cost = known.cost if listed.avg_price is None else listed.shares * listed.avg_price
+    return (listed.shares, cost) == (known.shares, known.cost)
 
 
 def _key(position: Position, market_ids: dict[str, int]) -> Key:
