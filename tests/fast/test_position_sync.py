@@ -311,6 +311,19 @@ def test_a_first_list_that_is_empty_for_a_moment_closes_nothing(host: WalletHost
     assert host.positions("state, settled_profit") == {(1, "YES"): ("open", None), (2, "YES"): ("won", 499)}
 
 
+def test_a_clock_that_runs_ahead_hides_no_sale(host: WalletHost) -> None:
+    """Half of it is sold after the last look and before the end; the host dates that look two hours later."""
+    many(host, 1)
+    host.ahead = 2 * HOUR
+    host.run()
+    host.trade((-700, 1, "Sell", "YES", 499.5, 0.6, 49.95))
+    host.elapsed += QUARTER
+    host.resolve(1, "YES")
+    host.drop(1, "YES")
+    host.run()
+    assert host.positions("state, shares, settled_profit")[1, "YES"] == ("won", 499.5, pytest.approx(249.75))
+
+
 def test_prices_are_followed_without_another_look(host: WalletHost) -> None:
     """A market without a price makes the value unknown, not 0."""
     many(host, 2)

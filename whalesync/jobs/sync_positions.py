@@ -45,7 +45,9 @@ def run(run: Run) -> None:
             connection = stack.enter_context(
                 exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
             )
-            wanted = reading_order((whale for whale in tracked if whale.platform == exchange.name), listings, run.now)
+            wanted = reading_order(
+                (whale for whale in tracked if whale.platform == exchange.name), listings, run.now - clock_ahead(run)
+            )
             allowed = int(exchange.requests_per_second(run.settings) * SYNC_POSITIONS.interval / SECOND * SHARE)
             served.append(Served(run, exchange, connection, wanted, allowed))
         lanes = [Lane(each.exchange.title, each.tasks()) for each in served]
@@ -62,6 +64,11 @@ def run(run: Run) -> None:
         fail_if_all(len(each.failed), len(each.wanted), "wallets", each.first_failure)
         if each.wanted and not each.read and not each.failed:
             raise JobFailed(f"{each.exchange.title}: no wallet could be read within the time budget")
+
+
+def clock_ahead(run: Run) -> int:
+    """How far the host's clock was ahead of the exchange's (ms) at the last run that compared them."""
+    return run.db.fact("clock_ahead") or 0
 
 
 def reading_order(listed: Iterable[Whale], listings: Mapping[int, Listing], now: int) -> list[Whale]:
@@ -95,7 +102,8 @@ class Served:
     _markets_read_at: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._markets_read_at = sync_log.last_good_start(self.run.db, SYNC_MARKETS.type)
+        read_at = sync_log.last_good_start(self.run.db, SYNC_MARKETS.type)
+        self._markets_read_at = None if read_at is None else read_at - clock_ahead(self.run)
 
     def tasks(self) -> Iterator[Task]:
         """A task for each wallet, until the allowed requests are used up."""
@@ -126,14 +134,16 @@ class Served:
     def _store(self, whale: Whale, found: Holdings) -> None:
         """Store one reading, with what the trades say, in one transaction."""
         db, now = self.run.db, self.run.now
+        # When a list was read is compared with when trades were made, so it is told by the same clock.
+        listed_at = self.connection.exchange_time() or now
         known = dict(self._markets)
         with db.write():
             markets.ids_for(db, whale.platform, found.positions, now, known)
             rejected.keep(db, f"positions {whale.address}", found.rejected, run_id=self.run.id, now=now)
-            entries, undecided = self._judged(whale, found, known)
+            entries, undecided = self._judged(whale, found, known, listed_at)
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
-                positions.record_listing(db, whale.id, found.total, now, undecided=undecided)
+                positions.record_listing(db, whale.id, found.total, listed_at, undecided=undecided)
         self._markets = known
         self.read.add(whale.id)
         for record in found.rejected:
@@ -143,7 +153,7 @@ class Served:
         self.run.items += sum(position.shares > 0 for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
-    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int]) -> tuple[list[Entry], bool]:
+    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int) -> tuple[list[Entry], bool]:
         """What is known of each position from now on, and whether there are trades of which nothing can be said yet.
 
         Of an incomplete reading only what is listed counts.
@@ -165,7 +175,7 @@ class Served:
             since = progress.known_from if progress.complete else None
             holding = judge(
                 Evidence(
-                    now=self.run.now,
+                    now=now,
                     listed=position,
                     listing_before=listing_before.listed_at,
                     before=before and before.holding,
