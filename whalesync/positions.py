@@ -179,7 +179,7 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
     if flow is None or not seen.whole_flow:
         return _as_last_listed(seen, known)
     if known.closed_at is not None and flow.last_at <= known.closed_at < ended_at:
-        return known
+        return replace(known, gap=_gap_of(flow)) if flow.is_sold else known
     if known.gap == MOVED and flow.last_at > (known.closed_at or flow.last_at):
         return replace(known, shares=None, cost=None, closed_at=None)  # how much of it is left, nobody can tell
     listed = known.shares if flow.last_at + SETTLING_MS <= (known.listed_at or 0) else None

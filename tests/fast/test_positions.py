@@ -176,6 +176,15 @@ def test_closed_by_mistake_before_the_end_was_known_is_set_right() -> None:
     assert judge(seen(before=closed, flow=BOUGHT, ended_at=NOW - 10 * MINUTE)) == closed
 
 
+def test_a_sale_that_is_stored_late_explains_what_was_closed_before_the_end() -> None:
+    """The list was read before the trades, and the market has ended since."""
+    closed = Holding(
+        0, 0, gap=MOVED, listed_at=NOW - HOUR, unlisted_since=NOW - 30 * MINUTE, closed_at=NOW - 15 * MINUTE
+    )
+    explained = judge(seen(before=closed, flow=SOLD, ended_at=NOW - 10 * MINUTE))
+    assert explained is not None and (explained.gap, explained.realized_profit) == (None, 30)
+
+
 def test_each_unknown_is_named() -> None:
     """Nothing is named of a whale of which all is known."""
     assert Unknowns(True, 0, NOW).reasons() == []
