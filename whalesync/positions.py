@@ -117,6 +117,8 @@ def judge(seen: Evidence) -> Holding | None:
     realized = seen.before.realized_profit if seen.before else None
     if flow is not None and flow.shares_out:
         realized = flow.realized_profit
+    elif flow is not None and seen.whole_flow:
+        realized = None  # what was sold of it, the exchange has taken back
     if seen.listed is not None and seen.listed.shares > 0:
         return replace(_held(seen, seen.listed), realized_profit=realized)
     holding = _gone(seen) if seen.ended_at is None else _held_to_the_end(seen, seen.ended_at)

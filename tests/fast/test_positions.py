@@ -52,6 +52,13 @@ def test_what_is_listed_is_as_it_is_listed() -> None:
     assert judge(seen(listed=listed(), before=Holding(100, 40, 9, unlisted_since=1))) == Holding(100, 40, 9)
 
 
+def test_a_sale_that_the_exchange_takes_back_has_no_profit() -> None:
+    """Where trades are missing, it may be one of those."""
+    sold = Holding(50, 20, 15)
+    assert judge(seen(listed=listed(), before=sold, flow=BOUGHT)) == Holding(100, 40)
+    assert judge(seen(listed=listed(), before=sold, flow=BOUGHT, whole_flow=False)) == Holding(100, 40, 15)
+
+
 def test_a_cost_that_is_not_listed_is_that_of_the_trades_if_they_agree() -> None:
     """Otherwise it is not known, and never 0."""
     assert judge(seen(listed=listed(50, None), flow=HALF_SOLD)) == Holding(50, 20, 15)
