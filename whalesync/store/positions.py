@@ -66,11 +66,14 @@ class Key(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A stored position."""
+    """A stored position.
+
+    ``is_doubtful``: it is open, but not listed; or it was taken for closed after its market had ended.
+    """
 
     id: int
     outcome_label: str
-    state: str
+    is_doubtful: bool
     holding: Holding
 
 
@@ -104,12 +107,15 @@ def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
     """The stored positions of a whale."""
     found = {}
     for row in db.rows(
-        "SELECT id, market_id, outcome, outcome_label, state, shares, cost, realized_profit, gap, listed_at,"
-        " unlisted_since, closed_at FROM positions WHERE whale_id = ?",
+        "SELECT p.id, market_id, outcome, outcome_label,"
+        " iif(closed_at IS NULL, unlisted_since IS NOT NULL AND state = 'open',"
+        f" {_ENDED} AND coalesce(resolved_at, m.updated_at) <= closed_at),"
+        " shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at"
+        " FROM positions AS p JOIN markets AS m ON m.id = market_id WHERE whale_id = ?",
         (whale_id,),
     ):
-        row_id, market_id, outcome, label, state, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, label, state, Holding(*known))
+        row_id, market_id, outcome, label, is_doubtful, *known = row
+        found[Key(market_id, outcome or label)] = Kept(row_id, label, bool(is_doubtful), Holding(*known))
     return found
 
 
@@ -180,13 +186,16 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
             db.execute(f"UPDATE positions SET {updates} WHERE id = :id", values | {"id": known.id})
 
 
-def record_listing(db: Database, whale_id: int, total: int, now: int) -> None:
-    """Remember that a wallet's positions were read whole and worked out; inside a write transaction."""
+def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
+    """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
+
+    ``undecided``: of some trades nothing could be said yet, so that they count as new at the next reading.
+    """
     db.execute(
-        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, 0)"
+        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (whale_id) DO UPDATE SET positions_listed_at = excluded.positions_listed_at,"
-        " positions_total = excluded.positions_total, trades_changed = 0",
-        (whale_id, now, total),
+        " positions_total = excluded.positions_total, trades_changed = excluded.trades_changed",
+        (whale_id, now, total, undecided),
     )
 
 
