@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, settings
 from whalesync.errors import SettingsError
 from whalesync.settings import default_env_file
+
+if TYPE_CHECKING:
+    from whalesync.host.doctor import Finding
 
 PANEL = "The host"
 
@@ -43,9 +47,7 @@ def doctor() -> int:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
         findings = [Finding("settings", False, str(exc))]
-    lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
-    print_data("".join(lines))
-    return int(not all(each.ok for each in findings))
+    return print_findings(findings)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -63,3 +65,9 @@ def backup(
     with open_existing(settings().db) as db:
         result = copy(db, file.absolute(), force=force, now=now_ms())
     print_error(f"{result.path}: {result.size:,} bytes")
+
+
+def print_findings(findings: Sequence[Finding]) -> int:
+    """Print a line for each finding; returns the exit code."""
+    print_data("".join(f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings))
+    return int(not all(each.ok for each in findings))
