@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -332,3 +335,37 @@ def test_bash_completes_labels_and_addresses(
     with pytest.raises(SystemExit):
         run([])
     assert capfd.readouterr().out == f"{completed}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["markets", "--category", ""], ["other", r"US\ politics", "Weather"]),
+        (["markets", "--category", r"us\ p"], [r"US\ politics"]),
+        (["markets", "--status", "r"], ["resolving", "resolved"]),
+        (["markets", "--exchange", ""], ["opinion_trade"]),
+        (["activity", "--tier", "pro"], ["pro", "pro-plus"]),
+        (["activity", "--whale", '"moby'], ["Moby Dick"]),
+    ],
+)
+def test_bash_completes_the_values_of_options(
+    cli: Cli, exchange: Books, tmp_path: Path, typed: list[str], completed: list[str]
+) -> None:
+    """A real bash, with the function that --install-completion installs, offers what the file or the program knows."""
+    for number, labels in ((8, ["US politics"]), (9, [])):
+        exchange.add_market(make_market(number, labels=labels))
+    cli("whales", "add", WHALE, "--label", "Moby Dick")
+    cli("sync-markets")
+    program = tmp_path / "whalesync"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m whalesync \"$@\"\n")
+    program.chmod(0o755)
+    script = """
+    eval "$(_WHALESYNC_COMPLETE=source_bash "$0")"
+    COMP_WORDS=("$0" "$@") COMP_CWORD=$#
+    _whalesync_completion "$0"
+    printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    command = ["bash", "-c", script, str(program), *typed]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=True)
+    assert sorted(done.stdout.splitlines()) == sorted(completed)

@@ -25,6 +25,7 @@ MODULES = {
     "demo": ("demo", "sandbox"),
     "show": ("status", "activity", "markets"),
     "watchlist": ("whales",),
+    "setup": ("setup",),
     "host": ("crontab", "doctor", "metadata", "backup", "restore"),
     "verify": ("verify",),
     "jobs": tuple(job.command for job in JOBS),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
 from whalesync.errors import SettingsError
 from whalesync.settings import default_env_file
+
+if TYPE_CHECKING:
+    from whalesync.host.doctor import Finding
 
 PANEL = "The host"
 
@@ -46,9 +50,7 @@ def doctor() -> int:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
         findings = [Finding("settings", Outcome.WRONG, str(exc))]
-    lines = [f"{each.outcome:<11}  {each.name:<11} {each.text}\n" for each in findings]
-    print_data("".join(lines))
-    return int(not all(each.ok for each in findings))
+    return print_findings(findings)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -104,3 +106,9 @@ def restore(
         f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
         f"since{old_file}."
     )
+
+
+def print_findings(findings: Sequence[Finding]) -> int:
+    """Print a line for each finding; returns the exit code."""
+    print_data("".join(f"{each.outcome:<11}  {each.name:<11} {each.text}\n" for each in findings))
+    return int(not all(each.ok for each in findings))

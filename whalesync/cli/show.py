@@ -20,7 +20,7 @@ from whalesync.cli.app import (
     print_result,
     settings,
 )
-from whalesync.cli.parse import Exchange, Limit, WhaleName
+from whalesync.cli.parse import Category, Exchange, Limit, WhaleName
 from whalesync.errors import NoDatabase, UsageError
 from whalesync.store.database import open_existing
 
@@ -138,7 +138,7 @@ def activity(
 @app.command(cls=Command, rich_help_panel=PANEL)
 def markets(
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")] = None,
-    category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.")] = None,
+    category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.", click_type=Category())] = None,
     status: Annotated[
         Literal["created", "activated", "resolving", "resolved", "failed", "deleted"] | None,
         typer.Option(case_sensitive=False, help="Only markets with this status."),

@@ -8,6 +8,7 @@ where the two would read it differently.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -19,8 +20,8 @@ from pathlib import Path
 from textwrap import indent
 
 import whalesync
-from whalesync.errors import SettingsError
-from whalesync.jobs.table import JOBS
+from whalesync.errors import SettingsError, WhalesyncError
+from whalesync.jobs.table import JOBS, Job
 from whalesync.settings import DB, ENV_FILE
 
 MAX_COMMAND = 998  # Debian's cron refuses longer ones (MAX_COMMAND in its cron.h)
@@ -44,15 +45,17 @@ def render(program: Sequence[str], env_file: Path | None, db: Path | None) -> st
     Raises:
         SettingsError: a path cannot be written in a crontab.
     """
+    return "\n".join([HEADER, *(entry(job, program, env_file, db) for job in JOBS)])
+
+
+def entry(job: Job, program: Sequence[str], env_file: Path | None, db: Path | None) -> str:
+    """Return the line of one job, below a comment that says what it is for; see ``render``."""
     paths = {ENV_FILE.name: env_file, DB.name: db}
     before = [f"{name}={_quoted(str(path.absolute()))}" for name, path in paths.items() if path is not None]
-    text = HEADER
-    for job in JOBS:
-        command = " ".join([*before, *map(_quoted, program), job.command, *job.arguments])
-        if len(command.encode()) > MAX_COMMAND:
-            raise SettingsError(f"the paths are too long: a crontab line takes {MAX_COMMAND} bytes")
-        text += f"\n{indent(job.purpose, '# ')}\n{job.cron} {command}\n"
-    return text
+    command = " ".join([*before, *map(_quoted, program), job.command, *job.arguments])
+    if len(command.encode()) > MAX_COMMAND:
+        raise SettingsError(f"the paths are too long: a crontab line takes {MAX_COMMAND} bytes")
+    return f"{indent(job.purpose, '# ')}\n{job.cron} {command}\n"
 
 
 def this_program() -> list[str]:
@@ -118,16 +121,64 @@ def setting(line: str, name: str) -> str | None:
     return values[-1] if values else None
 
 
+def is_available() -> bool:
+    """Return whether this host has the program that reads and replaces a user's crontab."""
+    return shutil.which("crontab") is not None
+
+
 def installed_text() -> str | None:
-    """Return this user's crontab; None if there is none, or no cron here."""
+    """Return this user's crontab; None if there is none, it cannot be read, or there is no cron here."""
+    try:
+        return read() or None
+    except WhalesyncError:
+        return None
+
+
+def read() -> str:
+    """Return this user's crontab, "" if there is none. Bytes that are not UTF-8 survive ``replace``.
+
+    Raises:
+        WhalesyncError: it cannot be read. It must not be replaced then: what it holds is not known.
+    """
+    done = _run("-l")
+    if done.returncode == 0:
+        return done.stdout.decode(errors="surrogateescape")
+    # All programs exit with 1 and say why: cronie, Debian and macOS "no crontab for NAME", busybox "can't open 'NAME':
+    # No such file or directory".
+    why = done.stderr.decode(errors="replace").strip()
+    if "no crontab for" in why or "No such file" in why:
+        return ""
+    raise WhalesyncError(f"the crontab cannot be read ('crontab -l': {why or f'exit code {done.returncode}'})")
+
+
+def replace(text: str) -> None:
+    """Make ``text`` this user's crontab.
+
+    Raises:
+        WhalesyncError: it was refused; the crontab is as it was.
+    """
+    done = _run("-", stdin=text.encode(errors="surrogateescape"))
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise WhalesyncError(f"the crontab was not changed ('crontab -': {why})")
+
+
+def with_entries(text: str, entries: Sequence[str]) -> str:
+    """Return a crontab with entries after all its lines, which stay as they are."""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return "\n".join([*([text] if text else []), *entries])
+
+
+def _run(argument: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     program = shutil.which("crontab")
     if program is None:
-        return None
+        raise WhalesyncError("there is no 'crontab' on this host")
+    env = {**os.environ, "LC_ALL": "C"}  # ``read`` knows the messages in English
     try:
-        done = subprocess.run([program, "-l"], capture_output=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+        return subprocess.run([program, argument], input=stdin, env=env, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise WhalesyncError(f"'crontab {argument}' failed ({exc})") from exc
 
 
 def _quoted(text: str) -> str:
