@@ -166,7 +166,7 @@ def _stored(path: Path) -> _Stored | None:
 def _watch_list(wallets: Mapping[str, Mapping[str, int | None]] | None) -> _Result:
     """Name the wallets of which their exchange lists nothing: it may be the wrong address of the right person."""
     if wallets is None:
-        return NOT_CHECKED, "it is in the database"
+        return NOT_CHECKED, "there is no database that it could be read from"
     count = sum(map(len, wallets.values()))
     if not count:
         return GOOD, "empty: 'whalesync whales add ADDRESS' and 'whalesync whales discover' fill it"
