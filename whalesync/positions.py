@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from whalesync.records import Position
-from whalesync.text import counted, iso
+from whalesync.records import DAY_MS, Position
+from whalesync.text import ago, counted, iso
 
 UNLISTED_LASTS_MS = 10 * 60_000
 SETTLING_MS = 10 * 60_000  # how long a list of positions may lag behind the trades
+STALE_MS = DAY_MS  # since when positions were last read
 DUST_SHARES = 0.01
 DUST_SHARE = 0.001  # of what went in; fees taken in shares leave such a rest
 
@@ -38,7 +39,8 @@ class Flow:
     """What a wallet's trades did to one position; shares, and USD.
 
     In: bought, split. Out: sold, merged. ``cost_out``: what had been paid for what went out, that is the proceeds less
-    the profit that the exchange gives. ``unknown``: how many of the trades lack a figure. Times in ms.
+    the profit that the exchange gives. ``unknown``: how many of the trades lack a figure. ``undivided``: how many
+    merges have one profit for both sides, which is halved here, although each side has its own cost. Times in ms.
     """
 
     shares_in: float
@@ -48,6 +50,7 @@ class Flow:
     realized_profit: float
     unknown: int
     last_at: int
+    undivided: int = 0
 
     @property
     def left(self) -> float:
@@ -67,7 +70,7 @@ class Flow:
     @property
     def cost_left(self) -> float | None:
         """What was paid for the shares that should be left; None if it is not known."""
-        return None if self.unknown else max(0.0, self.cost_in - self.cost_out)
+        return None if self.unknown or self.undivided else max(0.0, self.cost_in - self.cost_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,8 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
         return known
     if flow.left < 0:
         return replace(known, shares=None, cost=None, gap=MOVED, closed_at=None)
-    return replace(known, shares=flow.left, cost=flow.cost_left, gap=_gap_of(flow), closed_at=None)
+    gap = _gap_of(flow) or (NO_COST if flow.cost_left is None else None)
+    return replace(known, shares=flow.left, cost=flow.cost_left, gap=gap, closed_at=None)
 
 
 def _as_last_listed(seen: Evidence, known: Holding) -> Holding | None:
@@ -228,11 +232,13 @@ class Unknowns:
     unpriced: int = 0
     gaps: Mapping[str, int] = field(default_factory=dict)
 
-    def reasons(self) -> list[str]:
-        """Why the profit is not complete, in words; none if it is."""
+    def reasons(self, now: int) -> list[str]:
+        """Why the profit is not complete at ``now`` (ms), in words; none if it is."""
         found = []
         if self.listed_at is None:
             found.append("its positions have not been read yet")
+        elif now - self.listed_at > STALE_MS:
+            found.append(f"its positions were last read {ago(self.listed_at, now)}")
         if not self.trades_complete:
             found.append("not all of its trades are stored yet")
         elif self.known_from != 0:

@@ -63,7 +63,7 @@ def test_what_is_not_known_yet_is_not_made_up(path: Path) -> None:
     """No profit but the realized one before positions were read."""
     with open_database(path) as db:
         assert {listing.trades_changed for listing in positions.listings(db).values()} == {True}
-        assert all(unknown.reasons() for unknown in positions.unknowns(db).values())
+        assert all(unknown.reasons(1_790_000_000_000) for unknown in positions.unknowns(db).values())
         stats.update_positions(db, 1_790_000_000_000)
         rows = db.rows(
             "SELECT settled_profit, open_profit, open_value, won_count, win_rate, profit_complete FROM whales"

@@ -167,6 +167,14 @@ def test_a_position_that_was_never_listed_is_what_its_trades_leave() -> None:
     assert judge(seen(ended_at=NOW - HOUR)) is None
 
 
+def test_a_merge_that_does_not_say_how_its_profit_divides_leaves_no_cost() -> None:
+    """One row for both sides has one profit; the shares that are left are known, what they cost is not."""
+    merged = Flow(60, 24, 30, 9, 6, 0, NOW - HOUR, undivided=1)
+    held = judge(seen(flow=merged, ended_at=NOW - MINUTE))
+    assert held is not None and (held.shares, held.cost, held.gap) == (30, None, NO_COST)
+    assert judge(seen(listed=listed(30), flow=merged)) == Holding(30, 12, 6)
+
+
 def test_more_sold_than_bought_at_the_end_is_not_known() -> None:
     """Shares came in without a trade, and how many is anybody's guess."""
     moved = Flow(100, 40, 150, 60, 30, 0, NOW - HOUR)
@@ -194,12 +202,13 @@ def test_a_sale_that_is_stored_late_explains_what_was_closed_before_the_end() ->
 
 def test_each_unknown_is_named() -> None:
     """Nothing is named of a whale of which all is known."""
-    assert Unknowns(True, 0, NOW).reasons() == []
-    assert Unknowns(False, None, None, 2, 1, {NO_COST: 3}).reasons() == [
+    assert Unknowns(True, 0, NOW).reasons(NOW) == []
+    assert Unknowns(False, None, None, 2, 1, {NO_COST: 3}).reasons(NOW) == [
         "its positions have not been read yet",
         "not all of its trades are stored yet",
         "2 positions in a market that ended without a result",
         "1 open position without a price",
         f"3 positions: {NO_COST}",
     ]
-    assert Unknowns(True, NOW, NOW).reasons() == ["its trades before 2026-09-21 are not stored"]
+    assert Unknowns(True, 0, NOW - 50 * HOUR).reasons(NOW) == ["its positions were last read 2 days ago"]
+    assert Unknowns(True, NOW, NOW).reasons(NOW) == ["its trades before 2026-09-21 are not stored"]

@@ -138,7 +138,7 @@ def update_positions(db: Database, now: int) -> int:
     Returns how many whales changed. ``now`` in ms.
     """
     positions.settle(db, now)
-    complete = [whale_id for whale_id, unknown in positions.unknowns(db).items() if not unknown.reasons()]
+    complete = [whale_id for whale_id, unknown in positions.unknowns(db).items() if not unknown.reasons(now)]
     return _save(db, _OF_POSITIONS, db.rows(_POSITIONS, {"complete": json.dumps(complete)}), now)
 
 

@@ -44,7 +44,7 @@ def whale_detail(
         return WhaleDetail(
             row=row,
             listed=totals.progress_of(row["platform"], trades.state(db, whale_id)).listed,
-            unknown=positions.unknowns(db, whale_id)[whale_id].reasons(),
+            unknown=positions.unknowns(db, whale_id)[whale_id].reasons(now),
             decided=positions.decided(db, whale_id),
             positions=positions.held(db, whale_id),
             days=[_day(db, whale_id, now - ago * DAY_MS) for ago in reversed(range(days))],

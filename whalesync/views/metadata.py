@@ -309,6 +309,7 @@ INTERNAL: Mapping[str, Table] = {
             "cost_out": "USD that had been paid for those",
             "realized_profit": "USD, by the exchange",
             "unknown": "trades that lack a figure",
+            "undivided": "merges with one profit for both sides",
             "first_at": "the first trade",
             "last_at": "the last trade",
         },

@@ -66,6 +66,7 @@ CREATE TABLE removed_flows (
     cost_out REAL NOT NULL,
     realized_profit REAL NOT NULL,
     unknown INTEGER NOT NULL,
+    undivided INTEGER NOT NULL,
     first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
     PRIMARY KEY (whale_id, market_id, outcome)
