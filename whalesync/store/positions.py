@@ -130,15 +130,16 @@ def listings(db: Database) -> dict[int, Listing]:
 
 def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
     """What all known trades of a whale did to each of its positions, those that cleanup has deleted included."""
+    sums = ", ".join(f"round(sum({name}), 9)" for name in _SUMS if name != "undivided")
     rows = db.rows(
-        f"SELECT market_id, outcome, max(label), {', '.join(f'round(sum({name}), 9)' for name in _SUMS)}, max(last_at)"
+        f"SELECT market_id, outcome, max(label), {sums}, max(last_at), sum(undivided)"
         f" FROM (SELECT * FROM ({_FLOWS.format(which='f.whale_id = :whale')})"
         " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale) GROUP BY market_id, outcome",
         {"whale": whale_id},
     )
     return {
-        Key(market_id, outcome): Traded(label or outcome, Flow(*sums, last_at, undivided))
-        for market_id, outcome, label, *sums, undivided, last_at in rows
+        Key(market_id, outcome): Traded(label or outcome, Flow(*figures))
+        for market_id, outcome, label, *figures in rows
     }
 
 
