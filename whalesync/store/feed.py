@@ -28,7 +28,7 @@ ACTIVITY_COLUMNS = (
     "market_id", "platform", "timestamp", "visible_at",
 )  # fmt: skip
 
-MOST_READ = 200_000  # fills that a search for large trades looks at, at most: a second
+MOST_READ = 100_000  # fills that a search for large trades looks at, at most: it takes a second
 FAR_MS = 3_600_000  # between fills of a whale that are looked up one by one
 
 _FILL = "id, whale_id, market_id, action, coalesce(outcome, outcome_label) AS outcome, tx_hash, timestamp, amount"
