@@ -52,6 +52,7 @@ def trade(**fields: Any) -> dict[str, Any]:
 
 def market(**fields: Any) -> dict[str, Any]:
     return {
+        "kind": "market",
         "external_id": "1001",
         "market_title": LONG_TITLE,
         "category": "Macro",
@@ -267,6 +268,13 @@ def test_a_market_of_a_topic_is_shown_with_its_topic() -> None:
     ):
         assert CHILD_TITLE in shown(200, render, [row], now=NOW)[2]
         assert "… › $4,000 or more" in shown(80, render, [row], now=NOW)[2]
+
+
+def test_topics_have_no_prices() -> None:
+    """Nor columns of dashes for them."""
+    topic = market(kind="topic", yes_price=None, no_price=None, liquidity=None)
+    header = shown(300, tables.render_markets, [topic], now=NOW)[0]
+    assert "Volume" in header and not {"Yes", "No", "Liquidity"} & set(header.split())
 
 
 def test_a_buy_and_an_unknown_merge_have_no_profit() -> None:

@@ -1,7 +1,8 @@
 """Print tables and sentences that stay readable at any width.
 
 A table that is too wide first shortens what has a short form (addresses), then drops whole columns, the least
-important first, and only then cuts long texts. Nothing breaks in mid-word. On a terminal a cell may be a link.
+important first, and only then cuts long texts. What need not have been shortened is shown whole again. Nothing breaks
+in mid-word. On a terminal a cell may be a link.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ def print_text(console: Console, text: str, style: str = "", *, indent: int = 0)
 
 def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
     """Choose the columns that fit into ``room`` cells, each with its width."""
+    by_header = {column.header: column for column in columns}
     kept = [column for column in columns if any(column.cells)]
     if _width([_comfortable(column) for column in kept]) > room:
         kept = [_shortened(column) for column in kept]
@@ -150,6 +152,10 @@ def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
             if least_important.rank < first_rank:
                 break
             kept.remove(least_important)
+    for at, column in enumerate(kept):  # what is dropped may have made room for them
+        whole = [*kept[:at], by_header[column.header], *kept[at + 1 :]]
+        if _width([_comfortable(column) for column in whole]) <= room:
+            kept = whole
     least = [_narrowest(column) for column in kept]
     widths = [max(_narrowest(column), min(_natural(column), room)) for column in kept]
     return list(zip(kept, _cut_to(room, widths, least), strict=True))

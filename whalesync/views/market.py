@@ -117,7 +117,7 @@ def _position_columns(rows: Sequence[Row], *, topic: str | None) -> list[Column]
     return [
         *_whales(rows),
         Column("Side", [side(row) for row in rows], least=4),
-        Column("State", [text.plain(row["state"]) for row in rows], rank=1),
+        Column("State", [text.plain(row["state"]) for row in rows], rank=3),
         Column("Shares", [text.count(row["shares"]) for row in rows], right=True),
         Column("Paid", [text.price(row["avg_price"]) for row in rows], right=True),
         Column("Value", [text.money(row["value"]) for row in rows], right=True),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
-from whalesync.records import BUY, SELL, TIER_DELAYS_MS
+from whalesync.records import BUY, SELL, TIER_DELAYS_MS, TOPIC
 from whalesync.store.stats import FEWEST_DECIDED
 from whalesync.store.whale_detail import WhaleDetail
 from whalesync.views import chart
@@ -246,7 +246,7 @@ def side(row: Row) -> str:
 
 def market_columns(rows: Sequence[Row], now: int) -> list[Column]:
     ends = [text.UNKNOWN if row["end_date"] is None else text.ago(row["end_date"], now) for row in rows]
-    return [
+    columns = [
         market_id(rows, "external_id"),
         title(rows, "market_title", "url"),
         Column("Category", [text.plain(row["category"]) for row in rows], least=8, rank=3),
@@ -260,6 +260,8 @@ def market_columns(rows: Sequence[Row], now: int) -> list[Column]:
         Column("Ends", ends, rank=1),
         Column("Result", [text.plain(row["result"]) for row in rows], rank=8),
     ]
+    without_prices = all(row["kind"] == TOPIC for row in rows)
+    return [column for column in columns if not (without_prices and column.header in ("Yes", "No", "Liquidity"))]
 
 
 def _most_traded_columns(rows: Sequence[Row]) -> list[Column]:
