@@ -126,6 +126,7 @@ def test_a_list_is_imported_whole_or_not_at_all(cli: Cli, tmp_path: Path) -> Non
         (("activity", "--min-usd", "-1"), "is not in the range"),
         (("activity", "--market", "Will it rain?"), "no market 'Will it rain?': 'whalesync markets --search TEXT'"),
         (("markets", "show", "7"), "no market '7'"),
+        (("markets", "--json", "show", "7"), "'show' takes its options after it"),
         (("markets", "--status", "open"), "'open' is not"),
         (("sync-whales",), "OPINION_TRADE_API_KEY"),
         (("sync-whales", "--api-url", "http://example.com/openapi"), "must be https"),

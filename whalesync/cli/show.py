@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
+from click.core import ParameterSource
 
 from whalesync.cli import parse
 from whalesync.cli.app import (
@@ -22,7 +23,7 @@ from whalesync.cli.app import (
     settings,
 )
 from whalesync.cli.parse import Exchange, Limit, Local, WhaleName
-from whalesync.errors import NoDatabase
+from whalesync.errors import NoDatabase, UsageError
 from whalesync.store.database import Database, open_existing
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def markets(
     from whalesync.views import tables
 
     if ctx.invoked_subcommand is not None:
+        if any(ctx.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ctx.params):
+            raise UsageError(f"'{ctx.invoked_subcommand}' takes its options after it")
         return
     parse.only_one(json=as_json, csv=as_csv)
     now = now_ms()

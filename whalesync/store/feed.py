@@ -155,7 +155,7 @@ def new_activity(
         if min_usd is None:
             found = sorted(map(dict, new), key=_order)
         else:
-            fills = _runs(db, now - TIER_DELAYS_MS[tier], [Fill(*row) for row in new])
+            fills = runs(db, now - TIER_DELAYS_MS[tier], [Fill(*row) for row in new])
             known = [fill for fill in fills if fill.timestamp <= seen_until and fill.id <= seen.last_id]
             shown = set(fold.of_large_trades(known, min_usd))
             found = _whole(db, tier, [each for each in fold.of_large_trades(fills, min_usd) if each not in shown])
@@ -164,7 +164,7 @@ def new_activity(
     return found, Cursor(now, max(seen.last_id, reached.last_id))
 
 
-def _runs(db: Database, until: int, fills: Iterable[Fill]) -> set[Fill]:
+def runs(db: Database, until: int, fills: Iterable[Fill]) -> set[Fill]:
     """The runs (see ``whalesync.fold``) that these fills are part of, as far as they were made by ``until`` (ms)."""
     found: set[Fill] = set()
     for whale_id, group in groupby(
