@@ -7,6 +7,7 @@
     ├── UsageError              2: an argument is wrong
     │   └── Ambiguous           it fits several things
     ├── AnotherRunActive        75: another run of the same job is active
+    ├── JobActive               75: a job is running that this command must not meet
     ├── StoreError              the database file cannot be used as it is
     │   ├── NoDatabase          it does not exist yet
     │   ├── ForeignDatabase     another program's, or of a newer version; left untouched
@@ -69,6 +70,12 @@ class Ambiguous(UsageError):
 
 class AnotherRunActive(WhalesyncError):
     """Another run of the same job holds its lock; this one did nothing."""
+
+    exit_code = 75
+
+
+class JobActive(WhalesyncError):
+    """A job is running that this command must not meet. Unlike a skipped run this is always said: a person waits."""
 
     exit_code = 75
 

@@ -6,7 +6,7 @@ out, but only as far back as they were stored. So:
 
 - What is listed is as the exchange lists it.
 - A position that is no longer listed, in a market that has not ended, was sold, merged or moved away: CLOSED, when the
-  trades say so too, or when it has been missing for UNLISTED_LASTS_MS.
+  trades say so too, or when it has been missing for UNLISTED_LASTS_MS, and the markets were read since.
 - In a market that has ended, it was held to the end, with the shares last listed, unless the trades say that it was
   sold. One that was never listed has the shares that its trades leave.
 
@@ -98,6 +98,7 @@ class Evidence:
         flow: what all of its stored trades did; None if it has none.
         whole_flow: no trade of the position is missing from ``flow``.
         ended_at: when its market ended; None if it has not.
+        markets_read_at: when the markets were last read, so that ends before that are known; None if never.
     """
 
     now: int
@@ -107,6 +108,7 @@ class Evidence:
     flow: Flow | None
     whole_flow: bool
     ended_at: int | None
+    markets_read_at: int | None
 
 
 def judge(seen: Evidence) -> Holding | None:
@@ -115,6 +117,8 @@ def judge(seen: Evidence) -> Holding | None:
     realized = seen.before.realized_profit if seen.before else None
     if flow is not None and flow.shares_out:
         realized = flow.realized_profit
+    elif flow is not None and seen.whole_flow:
+        realized = None  # what was sold of it, the exchange has taken back
     if seen.listed is not None and seen.listed.shares > 0:
         return replace(_held(seen, seen.listed), realized_profit=realized)
     holding = _gone(seen) if seen.ended_at is None else _held_to_the_end(seen, seen.ended_at)
@@ -149,7 +153,7 @@ def _gone(seen: Evidence) -> Holding | None:
     before, flow = seen.before, seen.flow
     sold = flow is not None and seen.whole_flow and flow.is_sold
     lagging = flow is not None and not sold and seen.now - flow.last_at < SETTLING_MS  # the list, behind its last trade
-    if before is None and (flow is None or lagging):
+    if before is None and (flow is None or lagging or not (sold or _is_missing(seen, seen.listing_before))):
         return None
     known = _not_listed(seen)
     if lagging:
@@ -157,11 +161,18 @@ def _gone(seen: Evidence) -> Holding | None:
     if known.closed_at is not None:
         return replace(known, gap=_gap_of(flow)) if sold else known
     since = known.unlisted_since or seen.now
-    if before is not None and not sold and seen.now - since < UNLISTED_LASTS_MS:
+    if before is not None and not sold and not (seen.now - since >= UNLISTED_LASTS_MS and _is_missing(seen, since)):
         return known
     moved = flow is not None and seen.whole_flow and not sold
     closed_at = flow.last_at if flow is not None and (sold or before is None) else seen.now
     return replace(known, shares=0.0, cost=0.0, gap=MOVED if moved else _gap_of(flow), closed_at=closed_at)
+
+
+def _is_missing(seen: Evidence, since: int | None) -> bool:
+    """Whether a position that is not listed, and was not at ``since``, has left a market that is still open."""
+    if since is None or (seen.flow is not None and seen.before is None and since < seen.flow.last_at):
+        return False
+    return seen.markets_read_at is not None and seen.markets_read_at >= since
 
 
 def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
@@ -170,12 +181,16 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
     if flow is None or not seen.whole_flow:
         return _as_last_listed(seen, known)
     if known.closed_at is not None and flow.last_at <= known.closed_at < ended_at:
-        return known
+        return replace(known, gap=_gap_of(flow)) if flow.is_sold else known
     if known.gap == MOVED and flow.last_at > (known.closed_at or flow.last_at):
         return replace(known, shares=None, cost=None, closed_at=None)  # how much of it is left, nobody can tell
+    listed = known.shares if flow.last_at + SETTLING_MS <= (known.listed_at or 0) else None
+    # A rest that is listed was held, however little it is of what went in.
+    if listed and abs(flow.left - listed) <= max(DUST_SHARES, DUST_SHARE * listed):
+        return known
     if flow.is_sold:
         return replace(known, shares=0.0, cost=0.0, gap=_gap_of(flow), closed_at=flow.last_at)
-    if known.shares and flow.last_at <= (known.listed_at or 0):
+    if listed:
         return known
     if flow.left < 0:
         return replace(known, shares=None, cost=None, gap=MOVED, closed_at=None)
@@ -186,7 +201,7 @@ def _as_last_listed(seen: Evidence, known: Holding) -> Holding | None:
     """A position of which not all trades are known, in a market that has ended."""
     if seen.before is None:
         return None if seen.flow is None else replace(known, gap=EARLIER_TRADES)
-    traded_since = seen.flow is not None and seen.flow.last_at > (known.listed_at or 0)
+    traded_since = seen.flow is not None and seen.flow.last_at + SETTLING_MS > (known.listed_at or 0)
     return replace(known, gap=UNCERTAIN) if known.shares and traded_since else known
 
 

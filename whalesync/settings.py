@@ -118,9 +118,18 @@ class Settings:
 
     @classmethod
     def load(
-        cls, environ: Mapping[str, str] | None = None, overrides: Mapping[str, str | None] | None = None
+        cls,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str | None] | None = None,
+        *,
+        may_be_missing: bool = False,
     ) -> Settings:
-        """Read the settings; ``overrides`` are those of the command line, by the setting's name.
+        """Read the settings.
+
+        Args:
+            environ: the environment; None: that of this process.
+            overrides: the options of the command line, by the setting's name.
+            may_be_missing: an env file that is named but does not exist counts as empty.
 
         Raises:
             SettingsError: the env file cannot be read, or a value of SETTINGS is wrong. What an exchange has
@@ -129,7 +138,8 @@ class Settings:
         real = os.environ if environ is None else environ
         env_file = _env_file(real)
         given = {name: text for name, text in (overrides or {}).items() if text is not None}
-        values = {**_read_env_file(env_file), **{name: text for name, text in real.items() if text}, **given}
+        in_file = {} if may_be_missing and env_file and not env_file.exists() else read_env_file(env_file)
+        values = {**in_file, **{name: text for name, text in real.items() if text}, **given}
         loaded = cls(Path(), env_file, values)
         for setting in SETTINGS:
             loaded.get(setting)
@@ -185,25 +195,12 @@ def default_env_file() -> Path:
     return _user_dir("user_config_path") / "env"
 
 
-def _user_dir(kind: str) -> Path:
-    import platformdirs  # a set-up with both paths set never needs it
+def read_env_file(path: Path | None) -> dict[str, str]:
+    """Return what the env file sets; nothing for None. Of several values of one name the last counts.
 
-    folder: Path = getattr(platformdirs, kind)("whalesync", appauthor=False)
-    return folder
-
-
-def _env_file(environ: Mapping[str, str]) -> Path | None:
-    if named := environ.get(ENV_FILE.name):
-        try:
-            return file_path(named)
-        except ValueError as exc:
-            raise SettingsError(f"{ENV_FILE.name} {exc}") from exc
-    usual = default_env_file()
-    # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
-    return usual if os.path.exists(usual) else None  # noqa: PTH110  (a folder that may not be entered is no error here)
-
-
-def _read_env_file(path: Path | None) -> dict[str, str]:
+    Raises:
+        SettingsError: it cannot be read, or a line is not NAME=VALUE.
+    """
     if path is None:
         return {}
     from io import StringIO
@@ -226,3 +223,21 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
         if binding.key and binding.value:
             found[binding.key] = binding.value
     return found
+
+
+def _user_dir(kind: str) -> Path:
+    import platformdirs  # a set-up with both paths set never needs it
+
+    folder: Path = getattr(platformdirs, kind)("whalesync", appauthor=False)
+    return folder
+
+
+def _env_file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get(ENV_FILE.name):
+        try:
+            return file_path(named)
+        except ValueError as exc:
+            raise SettingsError(f"{ENV_FILE.name} {exc}") from exc
+    usual = default_env_file()
+    # Path.exists() would raise where the folder may not be entered, as with another user's HOME.
+    return usual if os.path.exists(usual) else None  # noqa: PTH110  (a folder that may not be entered is no error here)

@@ -145,6 +145,11 @@ def short_time(ms: int | None, *, local: bool = False) -> str:
     return re.sub(r"^\d+-(\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2", iso(ms, local=local))
 
 
+def minute(ms: int) -> str:
+    """Format as ``2026-03-01 12:00 UTC``."""
+    return f"{iso(ms)[:16].replace('T', ' ')} UTC"
+
+
 def ago(ms: int | None, now: int) -> str:
     """Format the time ``ms`` as seen at ``now``: ``3 min ago``, ``in 2 h``, ``just now``; ``never`` for None."""
     if ms is None:

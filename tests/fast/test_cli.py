@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -195,6 +198,20 @@ def test_adding_a_wallet_without_trades_gives_the_advice_of_its_exchange(cli: Cl
     assert "track its owner instead" in cli("whales", "show", OTHER).out
 
 
+def test_figures_agree_with_the_trades_after_a_sync(cli: Cli, exchange: Books) -> None:
+    """Without waiting for the next full hour: totals, windows, profit and the last activity."""
+    cli("whales", "add", WHALE)
+    assert cli("sync-whales").code == 0
+    (row,) = json.loads(cli("whales", "list", "--json").out)
+    trades = json.loads(cli("activity", "--json").out)
+    assert row["last_active_at"] == trades[0]["timestamp"]
+    assert (row["trade_count"], row["total_volume"], row["volume_24h"]) == (2, pytest.approx(12), pytest.approx(12))
+    assert row["settled_profit"] is None and "–" in cli("whales", "list").out
+    assert cli("compute-stats").code == 0
+    (again,) = json.loads(cli("whales", "list", "--json").out)
+    assert again == row
+
+
 def test_wallets_of_the_leaderboard_are_shown_and_added(cli: Cli, exchange: Books) -> None:
     """Those that are watched are marked; a label that is there stays."""
     cli("whales", "add", WHALE, "--label", "Moby")
@@ -376,3 +393,37 @@ def test_bash_completes_labels_and_addresses(
     with pytest.raises(SystemExit):
         run([])
     assert capfd.readouterr().out == f"{completed}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["markets", "--category", ""], ["other", r"US\ politics", "Weather"]),
+        (["markets", "--category", r"us\ p"], [r"US\ politics"]),
+        (["markets", "--status", "r"], ["resolving", "resolved"]),
+        (["markets", "--exchange", ""], ["opinion_trade"]),
+        (["activity", "--tier", "pro"], ["pro", "pro-plus"]),
+        (["activity", "--whale", '"moby'], ["Moby Dick"]),
+    ],
+)
+def test_bash_completes_the_values_of_options(
+    cli: Cli, exchange: Books, tmp_path: Path, typed: list[str], completed: list[str]
+) -> None:
+    """A real bash, with the function that --install-completion installs, offers what the file or the program knows."""
+    for number, labels in ((8, ["US politics"]), (9, [])):
+        exchange.add_market(make_market(number, labels=labels))
+    cli("whales", "add", WHALE, "--label", "Moby Dick")
+    cli("sync-markets")
+    program = tmp_path / "whalesync"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m whalesync \"$@\"\n")
+    program.chmod(0o755)
+    script = """
+    eval "$(_WHALESYNC_COMPLETE=source_bash "$0")"
+    COMP_WORDS=("$0" "$@") COMP_CWORD=$#
+    _whalesync_completion "$0"
+    printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    command = ["bash", "-c", script, str(program), *typed]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=True)
+    assert sorted(done.stdout.splitlines()) == sorted(completed)

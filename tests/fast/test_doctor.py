@@ -16,7 +16,7 @@ from whalesync.errors import AuthenticationError, ExchangeError, NotServed, Rate
 from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab, doctor
-from whalesync.host.doctor import Finding, examine
+from whalesync.host.doctor import GOOD, NOT_CHECKED, WRONG, Finding, Outcome, examine
 from whalesync.sandbox import Books, Sandbox
 from whalesync.settings import Settings
 from whalesync.store import trades, whales
@@ -28,6 +28,7 @@ NOW = 1_700_000_000_000
 SECOND, MINUTE = 1_000, 60_000
 KEY = "the-secret-key-0123456789"
 PROGRAM = ["/opt/whalesync"]
+NTP = "Opinion.Trade's: synchronize it with 'sudo timedatectl set-ntp true'"
 
 
 class Host:
@@ -70,6 +71,10 @@ class Host:
         return {finding.name: finding.text for finding in self.all_findings() if not finding.ok}
 
 
+def not_checked_on(host: Host) -> set[str]:
+    return {finding.name for finding in host.all_findings() if finding.outcome is NOT_CHECKED}
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
@@ -101,8 +106,8 @@ def test_a_wallet_without_trades_gets_the_advice_of_its_exchange(host: Host) -> 
 @pytest.mark.parametrize(
     ("settings", "faults", "text"),
     [
-        ({"OPINION_TRADE_API_KEY": None}, ["key", "address", "clock"], "OPINION_TRADE_API_KEY is not set"),
-        ({"WHALESYNC_API_URL": "http://a.example"}, ["address", "clock"], "WHALESYNC_API_URL must be https"),
+        ({"OPINION_TRADE_API_KEY": None}, ["key"], "OPINION_TRADE_API_KEY is not set"),
+        ({"WHALESYNC_API_URL": "http://a.example"}, ["address"], "WHALESYNC_API_URL must be https"),
     ],
 )
 def test_with_wrong_settings_no_exchange_is_asked(
@@ -112,39 +117,42 @@ def test_with_wrong_settings_no_exchange_is_asked(
     host.set(**settings)
     host.error = AssertionError("it was asked")
     assert list(host.faults()) == faults and host.faults()[faults[0]].startswith(text)
+    assert not_checked_on(host) == {"key", "address", "clock"} - set(faults)
 
 
 @pytest.mark.parametrize(
-    ("error", "faults"),
+    ("error", "faults", "not_checked"),
     [
-        (AuthenticationError(f"Opinion.Trade rejected the API key {KEY}"), {"key", "clock"}),
-        (NotServed("Opinion.Trade does not serve the country of this host"), {"address", "clock"}),
-        (Unreachable("no connection to openapi.opinion.trade"), {"address", "clock"}),
-        (ExchangeError("\x1b[2J a response\nof two lines"), {"address", "clock"}),
-        (RateLimited("429"), set()),
+        (AuthenticationError(f"Opinion.Trade rejected the API key {KEY}"), {"key"}, {"clock"}),
+        (NotServed("Opinion.Trade does not serve the country of this host"), {"address"}, {"key", "clock"}),
+        (Unreachable("no connection to openapi.opinion.trade"), {"address"}, {"key", "clock"}),
+        (ExchangeError("\x1b[2J a response\nof two lines"), {"address"}, {"key", "clock"}),
+        (RateLimited("429"), set(), {"key", "clock"}),
     ],
 )
-def test_what_an_exchange_answers_becomes_a_line(host: Host, error: Exception, faults: set[str]) -> None:
-    """A rejected key, no connection and a rate limit are told apart; text from outside is harmless."""
+def test_what_an_exchange_answers_becomes_a_line(
+    host: Host, error: Exception, faults: set[str], not_checked: set[str]
+) -> None:
+    """A rejected key, no connection and a rate limit are told apart, and what was not checked from what is wrong."""
     host.error = error
-    assert set(host.faults()) == faults
+    assert (set(host.faults()), not_checked_on(host)) == (faults, not_checked)
 
 
 @pytest.mark.parametrize(
-    ("clock", "ok", "text"),
+    ("clock", "outcome", "text"),
     [
-        (None, True, "not compared: Opinion.Trade sends no time"),
-        (NOW - 5_900, True, "within 5 s of Opinion.Trade's"),
-        (NOW - 30 * SECOND, True, "29 s ahead of Opinion.Trade's: synchronize it by NTP ('timedatectl')"),
-        (NOW + 30 * SECOND, True, "30 s behind Opinion.Trade's: synchronize it by NTP ('timedatectl')"),
-        (NOW - 70 * SECOND, False, "69 s ahead of Opinion.Trade's: synchronize it by NTP ('timedatectl')"),
-        (NOW + 3600 * SECOND, False, "3600 s behind Opinion.Trade's: synchronize it by NTP ('timedatectl')"),
+        (None, NOT_CHECKED, "Opinion.Trade sends no time"),
+        (NOW - 5_900, GOOD, "within 5 s of Opinion.Trade's"),
+        (NOW - 30 * SECOND, GOOD, f"29 s ahead of {NTP}"),
+        (NOW + 30 * SECOND, GOOD, f"30 s behind {NTP}"),
+        (NOW - 70 * SECOND, WRONG, f"69 s ahead of {NTP}"),
+        (NOW + 3600 * SECOND, WRONG, f"3600 s behind {NTP}"),
     ],
-)  # fmt: skip
-def test_the_clock_is_compared_with_the_exchange(host: Host, clock: int | None, ok: bool, text: str) -> None:
+)
+def test_the_clock_is_compared_with_the_exchange(host: Host, clock: int | None, outcome: Outcome, text: str) -> None:
     """5 s are ignored, up to a minute is said, more is a fault; the exchange's time is cut to the second."""
     host.clock = clock
-    assert host.finding("clock") == Finding("clock", ok, text)
+    assert host.finding("clock") == Finding("clock", outcome, text)
 
 
 def test_each_exchange_with_wallets_is_checked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +187,7 @@ def test_an_env_file_that_others_can_use_is_a_fault(host: Host) -> None:
     if os.geteuid() == 0:  # only root can give files away
         host.env_file.chmod(0o600)
         os.chown(host.env_file, 12345, -1)
-        assert "belongs to another user" in host.faults()["env file"]
+        assert host.faults()["env file"].endswith(f"""can change the key: sudo chown "$(id -un)" '{host.env_file}'""")
 
 
 def test_without_an_env_file_the_line_says_where_it_goes(host: Host) -> None:
@@ -188,16 +196,18 @@ def test_without_an_env_file_the_line_says_where_it_goes(host: Host) -> None:
     host.settings = replace(host.settings, env_file=None)
     assert "which cron does not have" in host.finding("env file").text and host.faults() == {}
     host.set(OPINION_TRADE_API_KEY=None)
-    assert "none: make " in host.faults()["env file"]
+    assert "none: make one with (umask 077; mkdir -p '" in host.faults()["env file"]
     host.settings = replace(host.settings, env_file=Path("/gone/env"))
     assert "cannot be read (No such file or directory)" in host.faults()["env file"]
 
 
 def test_without_a_database_none_is_made(host: Host) -> None:
-    """That is the one fault; the first job will make its folder."""
+    """That is the one fault, in the one line that names the folder; what is in a database is not checked."""
     shutil.rmtree(host.db.parent)
     assert set(host.faults()) == {"database"}
-    assert host.finding("permissions").text == f"the first job will make {host.db.parent}"
+    assert [finding.name for finding in host.all_findings() if str(host.db.parent) in finding.text] == ["database"]
+    assert not_checked_on(host) == {"watch list", "wal"}
+    assert host.finding("permissions").text == "this user can make the folder of the database"
     assert not host.db.parent.exists()
 
 
@@ -214,6 +224,17 @@ def test_a_damaged_file_is_found(host: Host) -> None:
     assert "damaged" in host.faults()["database"]
     host.db.write_text("not a database at all" * 20)
     assert "is not an SQLite database" in host.faults()["database"]
+    assert "'whalesync restore FILE --force'" in host.faults()["database"]
+    assert host.finding("watch list").outcome is NOT_CHECKED
+
+
+def test_a_restore_that_was_killed_is_named(host: Host) -> None:
+    """With what ends it, until its folder is gone."""
+    folder = host.db.with_name(f".{host.db.name}.restoring")
+    folder.mkdir()
+    assert host.faults() == {"database": f"a restore was interrupted: run it again, or rm -r '{folder}'"}
+    folder.rmdir()
+    assert host.faults() == {}
 
 
 def test_files_that_this_user_cannot_write_are_named(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +244,11 @@ def test_files_that_this_user_cannot_write_are_named(host: Host, monkeypatch: py
         file.touch()
     # The tests may run as root, whom no mode stops: so the system's answer is replaced.
     monkeypatch.setattr(os, "access", lambda path, _mode: path not in (lock, rate, other))
-    assert host.faults()["permissions"] == f"this user cannot write {rate}, {lock}: chown what is not yours"
+    assert host.faults()["permissions"] == f"this user cannot write {rate}, {lock}: chmod u+rwX '{rate}' '{lock}'"
+    if os.geteuid() == 0:  # only root can give files away
+        os.chown(lock, 12345, -1)
+        expected = f"""chmod u+rwX '{rate}'; sudo chown "$(id -un)" '{lock}'"""
+        assert host.faults()["permissions"] == f"this user cannot write {rate}, {lock}: {expected}"
 
 
 def test_a_wal_that_only_grows_and_a_full_disk_are_faults(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +258,7 @@ def test_a_wal_that_only_grows_and_a_full_disk_are_faults(host: Host, monkeypatc
     with open_database(host.db) as db:
         with db.write():
             db.remember("x", 1)
-        assert "find it with 'fuser'" in host.faults()["wal"]
+        assert f"find it with 'fuser -v '{host.db}''" in host.faults()["wal"]
         assert host.faults()["disk"].startswith("only ")
 
 
@@ -266,10 +291,32 @@ def test_jobs_without_a_line_are_named(host: Host) -> None:
     assert host.crontab is not None
     lines = host.crontab.splitlines()
     host.crontab = "\n".join(line for line in lines if "compute-stats" not in line)
-    assert host.faults()["cron"] == "no line for compute-stats: copy it from 'whalesync crontab'"
+    copy_it = "copy it from 'whalesync crontab' with 'crontab -e'"
+    assert host.faults()["cron"] == f"no line for compute-stats: {copy_it}"
     host.crontab = "\n".join(f"#{line}" if "sync-" in line else line for line in lines)
-    expected = "commented out in this user's crontab: sync-markets, sync-whales, sync-positions; remove the '#'"
-    assert host.faults()["cron"] == expected
+    inactive = "commented out in this user's crontab:"
+    remove_it = "remove the '#' with 'crontab -e'"
+    assert host.faults()["cron"] == f"{inactive} sync-markets, sync-whales, sync-positions; {remove_it}"
+    host.crontab = "\n".join(f"#{line}" for line in lines if "cleanup" not in line)
+    expected = f"{inactive} sync-markets, sync-whales, sync-positions, compute-stats; {remove_it}"
+    assert host.faults()["cron"] == f"{expected}; no line for cleanup: {copy_it}"
+
+
+def test_a_line_that_stands_twice_is_a_fault(host: Host) -> None:
+    """Also with another program, as after an upgrade; the lines of another database are no doubles of these."""
+    assert host.crontab is not None
+    host.crontab += crontab.render(PROGRAM, host.env_file, host.db)
+    of_all = "sync-markets, sync-whales, sync-positions, compute-stats, cleanup"
+    assert host.faults()["cron"] == f"more than one line for {of_all}: leave one of each with 'crontab -e'"
+    text = crontab.render(PROGRAM, host.env_file, host.db)
+    host.crontab = f"* * * * * WHALESYNC_DB={host.db} /old/whalesync sync-whales\n{text}"
+    assert "more than one line for sync-whales:" in host.faults()["cron"]
+    host.crontab = crontab.render(PROGRAM, host.env_file, Path("/other.db")) + text
+    assert host.faults() == {}
+    options = [
+        f"* * * * * /opt/whalesync {option} sync-whales" for option in ("--db /a.db", "--db=/b.db", "--db /a.db")
+    ]
+    assert crontab.find_doubles("\n".join(options[:2])) == [] and crontab.find_doubles("\n".join(options)) != []
 
 
 @pytest.mark.parametrize(
@@ -303,7 +350,7 @@ def test_the_ping_address_is_checked_and_never_shown(host: Host) -> None:
     """With the same words as the job has for it."""
     assert host.finding("pings").text.startswith("off; with WHALESYNC_PING_URL set")
     host.set(WHALESYNC_PING_URL="https://a.example/secret")
-    assert host.finding("pings") == Finding("pings", True, "on: the monitor is pinged by every run")
+    assert host.finding("pings") == Finding("pings", GOOD, "on: the monitor is pinged by every run")
     host.set(WHALESYNC_PING_URL="a.example/secret")
     expected = "WHALESYNC_PING_URL must be an address such as https://example.com/path"
     assert host.faults() == {"pings": expected}

@@ -380,3 +380,32 @@ def test_a_list_that_is_too_long_for_one_run_is_read_in_several(host: Host) -> N
     assert len(host.lists(status=None)) == 3
     sync_later(host, 24 * 60)
     assert len(host.lists(status=None)) > 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({"data": make_market(3, marketTitle="not it")}, "Opinion.Trade answered with the market 3"),
+        ({"data": make_categorical(4, [make_child(40)])}, "Opinion.Trade answered with the topic 4"),
+        ({"data": None}, "Opinion.Trade: the response is not a market"),
+        (ServerError("answered 500"), "answered 500"),
+    ],
+    ids=["a market", "another topic", "nothing", "a failure"],
+)
+def test_a_look_up_that_fails_changes_nothing(answer: Any, problem: str, host: Host) -> None:
+    """It goes into the sync log, the rest of the run goes on, and the next run asks again."""
+    host.list_markets(3)
+    host.books.add_market(make_categorical(3, [make_child(30)], volume="7"))
+
+    def respond(params: dict[str, Any]) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    host.answers["/market/categorical/3"] = respond
+    assert host.sync().errors() == [f"topic 3: {problem}"]
+    assert host.stored("title")["3"] == "Market 3" and "40" not in host.stored("title")
+    assert host.stored("yes_price")["3"] == 0.5
+    del host.answers["/market/categorical/3"]
+    assert sync_later(host).errors() == []
+    assert [row["volume"] for row in host.rows("SELECT volume FROM markets WHERE kind = 'topic'")] == [7.0]

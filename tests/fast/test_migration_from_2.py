@@ -64,9 +64,7 @@ def test_what_is_not_known_yet_is_not_made_up(path: Path) -> None:
     with open_database(path) as db:
         assert {listing.trades_changed for listing in positions.listings(db).values()} == {True}
         assert all(unknown.reasons() for unknown in positions.unknowns(db).values())
-        changed = stats.changed_figures(db, 1_790_000_000_000, [])
-        with db.write():
-            stats.save_figures(db, changed, 1_790_000_000_000)
+        stats.update_positions(db, 1_790_000_000_000)
         rows = db.rows(
             "SELECT settled_profit, open_profit, open_value, won_count, win_rate, profit_complete FROM whales"
         )

@@ -236,6 +236,94 @@ def test_a_market_that_ends_between_two_looks_settles_what_was_held(host: Wallet
     assert host.positions("state") == {(1, "YES"): "lost", (2, "YES"): "won"}
 
 
+def test_what_left_the_list_is_not_closed_before_the_markets_were_read(host: WalletHost) -> None:
+    """It may have been claimed in a market of whose end nothing is known yet."""
+    many(host, 2)
+    host.run()
+    host.resolve(2, "YES")
+    host.drop(2, "YES")
+    for _ in range(4):
+        host.elapsed += QUARTER
+        host.run(SYNC_WHALES, SYNC_POSITIONS)
+    assert host.positions("state, closed_at")[2, "YES"] == ("open", None)
+    host.run()
+    assert host.positions("state, settled_profit")[2, "YES"] == ("won", pytest.approx(499.0))
+    assert host.figures()["profit_complete"] == 1
+
+
+def test_what_was_closed_after_an_end_that_becomes_known_later_was_held_to_it(host: WalletHost) -> None:
+    """The exchange showed the market as open for an hour after it had ended."""
+    many(host, 2)
+    host.run()
+    ended_at = int(host.books.clock())
+    host.drop(2, "YES")
+    for _ in range(3):
+        host.elapsed += QUARTER
+        host.run()
+    assert host.positions("state")[2, "YES"] == "closed"
+    token = host.books.market(2)["yesTokenId"]
+    host.books.update_market(2, status=4, resolvedAt=ended_at, resultTokenId=token)
+    host.run()
+    assert host.positions("state, settled_profit")[2, "YES"] == ("won", pytest.approx(499.0))
+    assert host.figures()["profit_complete"] == 1
+
+
+def test_what_is_sold_and_bought_back_has_its_new_cost(host: WalletHost) -> None:
+    """The number of shares is the same as before; the list shows the new average price a reading later."""
+    many(host, 1)
+    host.run()
+    host.trade((-60, 1, "Sell", "YES", 999, 0.6, 99.9))
+    host.trade((-61, 1, "Buy", "YES", 999, 0.7, 0))
+    for paid in (0.5, 0.7):
+        host.hold(1, "YES", 999, paid)
+        host.elapsed += QUARTER
+        host.run()
+    assert host.positions()[1, "YES"] == ("open", 999, pytest.approx(699.3))
+
+
+def test_what_was_bought_held_and_claimed_between_two_looks_is_not_lost(host: WalletHost) -> None:
+    """Markets may last a few minutes: at the first look after that, their end is not known yet."""
+    host.list_market(1)
+    host.run()
+    host.trade((-60, 1, "Buy", "YES", 100, 0.4, 0))
+    host.elapsed += 120
+    host.resolve(1, "YES")
+    host.run(SYNC_WHALES, SYNC_POSITIONS)
+    assert host.positions() == {}
+    host.elapsed += QUARTER
+    host.run()
+    assert host.positions() == {(1, "YES"): ("won", 100, 40)}
+    assert (host.figures()["settled_profit"], host.figures()["profit_complete"]) == (60, 1)
+
+
+def test_a_first_list_that_is_empty_for_a_moment_closes_nothing(host: WalletHost) -> None:
+    """Nor does a market that ends before the next one make that final."""
+    many(host, 2)
+    host.answers[POSITIONS] = lambda _: {"total": 0, "list": []}
+    host.run()
+    assert host.positions() == {}
+    del host.answers[POSITIONS]
+    host.elapsed += 60
+    host.resolve(2, "YES")
+    host.drop(2, "YES")
+    host.elapsed += QUARTER
+    host.run()
+    assert host.positions("state, settled_profit") == {(1, "YES"): ("open", None), (2, "YES"): ("won", 499)}
+
+
+def test_a_clock_that_runs_ahead_hides_no_sale(host: WalletHost) -> None:
+    """Half of it is sold after the last look and before the end; the host dates that look two hours later."""
+    many(host, 1)
+    host.ahead = 2 * HOUR
+    host.run()
+    host.trade((-700, 1, "Sell", "YES", 499.5, 0.6, 49.95))
+    host.elapsed += QUARTER
+    host.resolve(1, "YES")
+    host.drop(1, "YES")
+    host.run()
+    assert host.positions("state, shares, settled_profit")[1, "YES"] == ("won", 499.5, pytest.approx(249.75))
+
+
 def test_prices_are_followed_without_another_look(host: WalletHost) -> None:
     """A market without a price makes the value unknown, not 0."""
     many(host, 2)

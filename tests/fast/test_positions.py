@@ -24,6 +24,7 @@ from whalesync.records import Position
 NOW = 1_790_000_000_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 
 BOUGHT = Flow(shares_in=100, cost_in=40, shares_out=0, cost_out=0, realized_profit=0, unknown=0, last_at=NOW - HOUR)
 HALF_SOLD = Flow(100, 40, 50, 20, 15, 0, NOW - HOUR)
@@ -38,7 +39,7 @@ def listed(shares: float = 100, avg_price: float | None = 0.4) -> Position:
 def seen(**fields: Any) -> Evidence:
     values: dict[str, Any] = {
         "now": NOW, "listed": None, "listing_before": NOW - 15 * MINUTE, "before": None, "flow": None,
-        "whole_flow": True, "ended_at": None,
+        "whole_flow": True, "ended_at": None, "markets_read_at": NOW + DAY,
     }  # fmt: skip
     return Evidence(**values | fields)
 
@@ -49,6 +50,13 @@ def test_what_is_listed_is_as_it_is_listed() -> None:
     assert judge(seen(listed=listed(50), flow=HALF_SOLD)) == Holding(50, 20, 15)
     assert judge(seen(listed=listed(60), flow=HALF_SOLD)) == Holding(60, 24, 15)
     assert judge(seen(listed=listed(), before=Holding(100, 40, 9, unlisted_since=1))) == Holding(100, 40, 9)
+
+
+def test_a_sale_that_the_exchange_takes_back_has_no_profit() -> None:
+    """Where trades are missing, it may be one of those."""
+    sold = Holding(50, 20, 15)
+    assert judge(seen(listed=listed(), before=sold, flow=BOUGHT)) == Holding(100, 40)
+    assert judge(seen(listed=listed(), before=sold, flow=BOUGHT, whole_flow=False)) == Holding(100, 40, 15)
 
 
 def test_a_cost_that_is_not_listed_is_that_of_the_trades_if_they_agree() -> None:
@@ -135,6 +143,22 @@ def test_trades_after_the_last_listing_count_for_the_end() -> None:
     assert unsure is not None and (unsure.shares, unsure.gap) == (100, UNCERTAIN)
 
 
+def test_trades_just_before_the_last_listing_count_for_the_end() -> None:
+    """That list may not have shown them yet."""
+    late = Flow(100, 40, 50, 20, 15, 0, NOW - 16 * MINUTE)
+    half = judge(seen(before=OPEN, flow=late, ended_at=NOW - MINUTE))
+    assert half == Holding(50, 20, 15, listed_at=NOW - 15 * MINUTE, unlisted_since=NOW)
+    unsure = judge(seen(before=OPEN, flow=late, whole_flow=False, ended_at=NOW - MINUTE))
+    assert unsure is not None and (unsure.shares, unsure.gap) == (100, UNCERTAIN)
+
+
+def test_a_small_rest_that_was_listed_was_held_to_the_end() -> None:
+    """However little it is of what was bought."""
+    nearly_sold = Flow(100_000, 40_000, 99_950, 39_980, 9_995, 0, NOW - HOUR)
+    held = judge(seen(before=Holding(50, 20, 9_995), flow=nearly_sold, ended_at=NOW - MINUTE))
+    assert held == Holding(50, 20, 9_995, listed_at=NOW - 15 * MINUTE, unlisted_since=NOW)
+
+
 def test_a_position_that_was_never_listed_is_what_its_trades_leave() -> None:
     """Bought, held to the end and claimed before the wallet was watched; without its first trades nothing is known."""
     assert judge(seen(flow=HALF_SOLD, ended_at=NOW - HOUR)) == Holding(50, 20, 15, unlisted_since=NOW)
@@ -157,6 +181,15 @@ def test_closed_by_mistake_before_the_end_was_known_is_set_right() -> None:
     held = judge(seen(before=closed, flow=BOUGHT, ended_at=NOW - 20 * MINUTE))
     assert held is not None and (held.shares, held.cost, held.gap, held.closed_at) == (100, 40, None, None)
     assert judge(seen(before=closed, flow=BOUGHT, ended_at=NOW - 10 * MINUTE)) == closed
+
+
+def test_a_sale_that_is_stored_late_explains_what_was_closed_before_the_end() -> None:
+    """The list was read before the trades, and the market has ended since."""
+    closed = Holding(
+        0, 0, gap=MOVED, listed_at=NOW - HOUR, unlisted_since=NOW - 30 * MINUTE, closed_at=NOW - 15 * MINUTE
+    )
+    explained = judge(seen(before=closed, flow=SOLD, ended_at=NOW - 10 * MINUTE))
+    assert explained is not None and (explained.gap, explained.realized_profit) == (None, 30)
 
 
 def test_each_unknown_is_named() -> None:

@@ -15,6 +15,8 @@ from whalesync.cli.app import MODULES
 from whalesync.exchanges import EXCHANGES
 from whalesync.settings import SETTINGS
 from whalesync.store.database import open_database
+from whalesync.views.metadata import INTERNAL, TABLES
+from whalesync.views.metadata import QUERIES as CANNED
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
@@ -49,18 +51,29 @@ def test_every_command_is_documented() -> None:
     assert [name for name in commands if not re.search(rf"[` ]{name}[` ]", table)] == []
 
 
-def test_every_table_and_column_is_documented(tmp_path: Path) -> None:
-    """Each table and view of a new file, and each column of a table, is explained."""
+def test_every_table_and_column_is_described(tmp_path: Path) -> None:
+    """Each table and view of a new file, and each of its columns, in Datasette's metadata."""
+    described = {name: list(table.columns) for name, table in {**TABLES, **INTERNAL}.items()}
     with open_database(tmp_path / "new.db") as db:
-        kinds = {
-            row["name"]: row["type"]
-            for row in db.rows("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')")
+        names = [
+            row["name"]
+            for row in db.rows("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
             if not row["name"].startswith(("sqlite_", "_sqlite"))
-        }
-        tables = [name for name, kind in kinds.items() if kind == "table"]
-        columns = {row["name"] for table in tables for row in db.rows(f"PRAGMA table_info({table})")}
-    text = chapter("## The file", "### Queries")
-    assert [name for name in sorted({*kinds, *columns}) if f"`{name}`" not in text] == []
+        ]
+        columns = {name: [row["name"] for row in db.rows(f"PRAGMA table_info({name})")] for name in names}
+    assert {name: sorted(found) for name, found in described.items()} == {
+        name: sorted(found) for name, found in columns.items()
+    }
+
+
+def test_the_readme_describes_tables_as_the_metadata_does() -> None:
+    """Word for word; internal tables are named only. And its queries are those that Datasette offers."""
+    text = " ".join(chapter("## The file", "### Queries").split())
+    for name, table in TABLES.items():
+        columns = " · ".join(f"`{column}` {meaning}" for column, meaning in table.columns.items())
+        assert f"**`{name}`**" in text and columns in text, name
+    assert [name for name in INTERNAL if f"`{name}`" not in text] == []
+    assert [query.strip() for query in QUERIES] == [sql for _, sql in CANNED.values()]
 
 
 def test_the_settings_are_those_of_the_program() -> None:
@@ -72,18 +85,17 @@ def test_the_settings_are_those_of_the_program() -> None:
     assert sorted(row for row in rows if row[0] != "NO_COLOR") == sorted(declared)
 
 
-def test_restoring_a_backup_takes_the_two_printed_lines(demo: Path, tmp_path: Path) -> None:
-    """Run as printed by a plain shell, they bring back what the backup had."""
-    copy, broken = tmp_path / "copy.db", tmp_path / "whalesync.db"
-    command = [sys.executable, "-m", "whalesync", "--db", str(demo), "backup", str(copy)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    broken.write_bytes(b"not a database")
-    (tmp_path / "whalesync.db-wal").write_bytes(b"left over")
+def test_the_printed_command_restores_a_backup(demo: Path, tmp_path: Path) -> None:
+    """Run as printed, it brings back what the backup had."""
+    copy, path = tmp_path / "copy.db", tmp_path / "whalesync.db"
+    command = f"{sys.executable} -m whalesync --db"
+    subprocess.run([*command.split(), str(demo), "backup", str(copy)], check=True, capture_output=True, timeout=60)
+    open_database(path).close()
 
-    lines = re.search(r"To restore.*?```sh\n(.*?)```", README, re.DOTALL)
-    assert lines is not None and len(lines[1].splitlines()) == 2
-    restore = lines[1].replace("/var/backups/whalesync.db", str(copy))
-    subprocess.run(["/bin/sh", "-c", restore], cwd=tmp_path, check=True, timeout=60)
-    with closing(sqlite3.connect(broken)) as db, closing(sqlite3.connect(demo)) as original:
+    printed = re.search(r"To put a copy back:\n\n```sh\n(.*)\n```", README)
+    assert printed is not None
+    restore = printed[1].replace("whalesync ", f"{command} {path} ", 1).replace("/var/backups/whalesync.db", str(copy))
+    subprocess.run(["/bin/sh", "-c", restore], check=True, capture_output=True, timeout=60)
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(demo)) as original:
         count = "SELECT count(*), sum(amount) FROM whale_activity"
         assert db.execute(count).fetchone() == original.execute(count).fetchone()

@@ -97,7 +97,11 @@ def test_before_any_run_nothing_is_called_healthy(db: Database) -> None:
     new = gather(db, NOW)
     lines = rendered(new, 80)
     assert new.ok and "whalesync whales add ADDRESS" in " ".join(lines)
-    assert "No job has run yet." in lines and "All jobs are healthy." not in lines
+    assert "No job has run yet." in lines and "ealthy" not in " ".join(lines) and "good" not in " ".join(lines)
+    run(db, "whales", "completed", NOW)
+    lines = rendered(gather(db, NOW), 100)
+    assert "Not run yet: sync-markets, sync-positions, compute-stats, cleanup. The others are healthy." in lines
+    assert "All jobs are healthy." not in lines
 
 
 def test_totals_and_facts_are_gathered(db: Database) -> None:

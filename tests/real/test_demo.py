@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
 
 
 def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path: Path) -> None:
-    """The printed lines are an env file, the printed addresses a watch list; Ctrl-C ends it with 130."""
+    """The printed lines, pasted into a shell with other settings, lead its commands there; Ctrl-C ends it with 130."""
     base = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WHALESYNC_DB": str(tmp_path / "w.db")}
     sandbox = subprocess.Popen(
         [*HEEDING_SIGINT, "sandbox", "--port", "0"],
@@ -40,23 +41,29 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
     with sandbox:
         assert sandbox.stdout is not None and sandbox.stderr is not None
         try:
-            key, url, database, _, *addresses = [sandbox.stdout.readline().strip() for _ in range(9)]
-            assert key.startswith("OPINION_TRADE_API_KEY=")
-            assert url.startswith("WHALESYNC_API_URL=http://127.0.0.1:")
-            assert database == f"WHALESYNC_DB={tmp_path / 'sandbox.db'}"
-            (tmp_path / "env").write_text(f"{key}\n{url}\n")
-            (tmp_path / "list").write_text("\n".join(addresses) + "\n")
-            environ = {**base, "WHALESYNC_ENV_FILE": str(tmp_path / "env"), "WHALESYNC_TIME_BUDGET": "3"}
-            for arguments in (["whales", "import", str(tmp_path / "list")], ["sync-whales"]):
-                done = run(*arguments, env=environ)
-                assert done.returncode == 0, done.stderr
+            lines = [sandbox.stdout.readline() for _ in range(13)]
+            paste = "".join([*lines, "env >shown\n"])
+            other = {**base, "WHALESYNC_API_URL": "https://example.com", "OPINION_TRADE_API_KEY": "mine"}
+            subprocess.run(["/bin/sh", "-ec", paste], env=other, cwd=tmp_path, check=True, timeout=60)
+            shown = dict(line.split("=", 1) for line in (tmp_path / "shown").read_text().splitlines())
+            environ = {**{name: shown[name] for name in base if name in shown}, "WHALESYNC_TIME_BUDGET": "3"}
+            environ["WHALESYNC_ENV_FILE"] = shown["WHALESYNC_ENV_FILE"]
+            assert Path(environ["WHALESYNC_ENV_FILE"]).stat().st_mode & 0o777 == 0o600
+            assert not (tmp_path / "w.db").exists() and "OPINION_TRADE_API_KEY" not in shown
+            assert run("sync-whales", env=environ).returncode == 0
+            labels = {
+                row["label"]: row["trade_count"]
+                for row in json.loads(run("whales", "list", "--json", env=environ).stdout)
+            }
+            assert len(labels) == 5 and "Moby Dick" in labels
+            assert len(json.loads(run("whales", "discover", "--json", env=environ).stdout)) >= 5
             doctor = run("doctor", env=environ).stdout
             sandbox.send_signal(signal.SIGINT)
             assert sandbox.wait(timeout=20) == 130
         finally:
             sandbox.kill()
         assert "Traceback" not in sandbox.stderr.read()
-    assert "good   key" in doctor and "good   address" in doctor
+    assert re.search(r"^good +key", doctor, re.MULTILINE) and re.search(r"^good +address", doctor, re.MULTILINE)
 
 
 def test_the_sandbox_says_that_its_port_is_taken() -> None:

@@ -18,7 +18,7 @@ from support.host import DAY, KEY, Host, clock_ahead, wait_until, wallet
 from whalesync.sandbox import Books, Handler, Request, Sandbox, make_market, make_trade
 
 HOUR, YEAR = 3600, 365 * DAY
-JOBS = ("sync-markets", "sync-whales", "compute-stats", "cleanup")
+JOBS = ("sync-markets", "sync-whales", "sync-positions", "compute-stats", "cleanup")
 
 
 def undated(request: Request, handler: Handler) -> bool:

@@ -33,7 +33,7 @@ from whalesync.exchanges import EXCHANGES
 from whalesync.jobs.dispatch import perform
 from whalesync.jobs.health import State, cleanup_due
 from whalesync.jobs.run import Clock
-from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_WHALES, Job
+from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES, Job
 from whalesync.sandbox import Sandbox, World, build_world, make_trade
 from whalesync.settings import Settings
 from whalesync.store import sync_log, trades, whales
@@ -185,17 +185,19 @@ class Month:
         jobs = [SYNC_WHALES]
         if minute % 5 == 0 or check:
             jobs.append(SYNC_MARKETS)
+        if minute % 15 == 3 or check:
+            jobs.append(SYNC_POSITIONS)
         if minute % 60 == 0 or check:
             jobs.append(COMPUTE_STATS)
         if minute % 15 == 0:
             jobs.append(CLEANUP)
         self.rng.shuffle(jobs)
         if check:
-            jobs.sort(key=[CLEANUP, SYNC_MARKETS, SYNC_WHALES, COMPUTE_STATS].index)
+            jobs.sort(key=[CLEANUP, SYNC_MARKETS, SYNC_WHALES, SYNC_POSITIONS, COMPUTE_STATS].index)
         for job in jobs:
             if job is CLEANUP and not self.cleanup_is_due():
                 continue
-            asks = job in (SYNC_WHALES, SYNC_MARKETS)
+            asks = job in (SYNC_WHALES, SYNC_MARKETS, SYNC_POSITIONS)
             if asks and (job is SYNC_WHALES if check else self.killing()):
                 self.start_apart(job, kill=not check)
             else:
@@ -272,6 +274,7 @@ class Month:
             self.reckoning.check_trades(self.moment.host())
             self.check_complete()
             self.reckoning.check_figures(self.moment.host())
+            self.reckoning.check_positions()
             self.reckoning.check_pruned(self.moment.host())
             self.mark(minute)
 
@@ -384,6 +387,7 @@ def test_a_month_of_schedules_loses_nothing_and_grows_nowhere(tmp_path: Path) ->
     assert runs["whales"] == DAYS * 1440
     on = set(range(LAST_MINUTE + 1)) - OFF
     assert runs["markets"] == sum(minute % 5 == 0 or minute in CHECKS for minute in on)
+    assert runs["positions"] == sum(minute % 15 == 3 or minute in CHECKS for minute in on)
     assert runs["stats"] == sum(minute % 60 == 0 or minute in CHECKS for minute in on)
     cleanups = sum(run == ("cleanup", "completed") for run in month.runs)
     assert cleanups == cleanups_due()

@@ -60,7 +60,8 @@ class World:
         if event == "look":
             self.look(self.shown[-1])
         elif event == "stale look":
-            self.look(self.shown[-2])
+            # Of a trade that is not stored, only a list that is up to date could tell.
+            self.look(self.shown[-1] if self.missing else self.shown[max(0, len(self.shown) - 3)])
 
     def trade(self, shares: float, cost: float, profit: float) -> None:
         if self.unseen and self.looked_at is None:
@@ -81,6 +82,7 @@ class World:
                 flow=self.flow(),
                 whole_flow=not self.missing,
                 ended_at=self.ended_at,
+                markets_read_at=self.now,
             )
         )
         self.looked_at = self.now

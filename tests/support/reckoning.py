@@ -139,12 +139,28 @@ class Reckoning:
             expected = sums[wallet].figures() | windows(held[wallet].elements(), now)
             check_figures(self.db, wallet, expected)
 
+    def check_positions(self) -> None:
+        """What is open is what the exchange lists, with as many shares; unless its market has ended meanwhile."""
+        stored: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        for wallet, market, outcome, shares in query(
+            self.db,
+            "SELECT whale_address, market_external_id, outcome, shares FROM holdings WHERE state = 'open'",
+        ):
+            stored[wallet][f"{market} {outcome}"] = shares
+        for (wallet,) in query(self.db, "SELECT address FROM whales WHERE tracked"):
+            held = {
+                f"{row['marketId']} {'YES' if row['outcomeSide'] == 1 else 'NO'}": float(row["sharesOwned"])
+                for row in self.books.positions(wallet)
+                if row["marketStatus"] < 4 and float(row["sharesOwned"])
+            }
+            assert stored[wallet] == pytest.approx(held, abs=0.006)
+
     def check_pruned(self, now: int) -> None:
         """What was too old at the last cleanup is gone: it ran within a day, by a clock an hour off at most."""
         cutoff = now - self.retention - 26 * HOUR_MS
         assert query(self.db, "SELECT count(*) FROM whale_activity WHERE timestamp < ?", cutoff) == [(0,)]
         ((old,),) = query(self.db, "SELECT count(*) FROM sync_logs WHERE started_at < ?", cutoff)
-        assert old <= 2 * 4  # of each job the last run and the last good one are kept
+        assert old <= 2 * 5  # of each job the last run and the last good one are kept
 
     def whole_month(self, added: dict[str, int], now: int) -> tuple[int, int]:
         """Over all that was ever stored: how many trades were lost, and how many came twice.

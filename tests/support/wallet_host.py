@@ -34,7 +34,7 @@ class WalletHost(Host):
 
     @property
     def now_ms(self) -> int:
-        return int((NOW + self.elapsed) * 1000)
+        return int((NOW + self.ahead + self.elapsed) * 1000)
 
     def run(self, *jobs: Job) -> list[Run]:
         """Run jobs one after another; all of them, if none is named."""

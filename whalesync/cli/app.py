@@ -25,7 +25,8 @@ MODULES = {
     "demo": ("demo", "sandbox"),
     "show": ("status", "activity", "markets"),
     "watchlist": ("whales",),
-    "host": ("crontab", "doctor", "backup"),
+    "setup": ("setup",),
+    "host": ("crontab", "doctor", "metadata", "backup", "restore"),
     "verify": ("verify",),
     "jobs": tuple(job.command for job in JOBS),
 }

@@ -81,10 +81,15 @@ def sandbox(
 ) -> None:
     """Serve the simulated exchange, to try a crontab before the key is approved. Ctrl-C ends it.
 
-    Standard output has the settings to put into the env file, then the addresses of its whales.
+    Standard output has commands to paste into another terminal: an env file with a database of its own, the whales.
     """
+    import shlex
+
+    from whalesync.exchanges.opinion_trade import API_KEY, API_URL, WEB_URL
+    from whalesync.host.crontab import this_program
+    from whalesync.host.env_file import with_values
     from whalesync.sandbox import Sandbox, build_world
-    from whalesync.settings import Settings, default_env_file
+    from whalesync.settings import DB, ENV_FILE, Settings, default_env_file
 
     # About a trade a minute, so that whoever tries a crontab sees them arrive.
     world = build_world(SEED, days=2, trades_per_day=300)
@@ -93,13 +98,28 @@ def sandbox(
     except OSError as exc:
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
     settings = Settings.load()
-    database = settings.db.with_name("sandbox.db")
-    addresses = "\n".join(world.whales)
+    file = (settings.env_file or default_env_file()).with_name("sandbox.env")
+    values = {
+        API_KEY.name: exchange.key,
+        API_URL.name: exchange.url,
+        WEB_URL.name: exchange.web_url,
+        DB.name: str(settings.db.with_name("sandbox.db")),
+    }
+    labels = [*NAMES, *(f"Whale {number}" for number in range(len(NAMES) + 1, len(world.whales) + 1))]
+    add = shlex.join([*this_program(), "whales", "add"])
     print_data(
-        f"OPINION_TRADE_API_KEY={exchange.key}\nWHALESYNC_API_URL={exchange.url}\nWHALESYNC_DB={database}\n\n{addresses}\n"
+        # The environment would win over the env file, and lead into the real database.
+        f"unset {' '.join(values)}\n"
+        f"(umask 077; mkdir -p {shlex.quote(str(file.parent))}; cat >{shlex.quote(str(file))}) <<'END'\n"
+        f"{with_values('', values)}END\n"
+        f"export {ENV_FILE.name}={shlex.quote(str(file))}\n"
+        + "".join(
+            f"{add} {address} --label {shlex.quote(label)}\n"
+            for address, label in zip(world.whales, labels, strict=True)
+        )
     )
     print_error(
-        f"Put the settings into {settings.env_file or default_env_file()} for a while, and add some addresses with "
-        "'whalesync whales add ADDRESS'. Serving; Ctrl-C ends it."
+        "Paste these lines into another terminal: its commands, and the crontab that they print, then use this "
+        "exchange and a database of its own. Serving; Ctrl-C ends it."
     )
     exchange.serve_forever()

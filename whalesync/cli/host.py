@@ -1,15 +1,19 @@
-"""Running on a host: ``crontab``, ``doctor``, ``backup``."""
+"""Running on a host: ``crontab``, ``doctor``, ``metadata``, ``backup``, ``restore``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, settings
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
 from whalesync.errors import SettingsError
 from whalesync.settings import default_env_file
+
+if TYPE_CHECKING:
+    from whalesync.host.doctor import Finding
 
 PANEL = "The host"
 
@@ -36,16 +40,28 @@ def crontab() -> None:
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def doctor() -> int:
-    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong."""
-    from whalesync.host.doctor import Finding, examine
+    """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong.
+
+    What is wrong comes with the command that mends it. What could not be checked is no fault by itself.
+    """
+    from whalesync.host.doctor import Finding, Outcome, examine
 
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
-        findings = [Finding("settings", False, str(exc))]
-    lines = [f"{'good ' if each.ok else 'WRONG'}  {each.name:<11} {each.text}\n" for each in findings]
-    print_data("".join(lines))
-    return int(not all(each.ok for each in findings))
+        findings = [Finding("settings", Outcome.WRONG, str(exc))]
+    return print_findings(findings)
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def metadata() -> None:
+    """Print Datasette's metadata for the database: what columns mean, sort orders, queries to begin with.
+
+    Example: whalesync metadata > metadata.json && datasette whalesync.db --metadata metadata.json
+    """
+    from whalesync.views.metadata import datasette
+
+    print_result(datasette(settings().db.stem), lambda _: None, as_json=True)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -63,3 +79,36 @@ def backup(
     with open_existing(settings().db) as db:
         result = copy(db, file.absolute(), force=force, now=now_ms())
     print_error(f"{result.path}: {result.size:,} bytes")
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made with 'whalesync backup'.")],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if the database is damaged or another program's; it is kept all the same."),
+    ] = False,
+) -> None:
+    """Put a copy in the place of the database.
+
+    The copy is checked first. The old file is kept beside the new one, as NAME.before-restore-TIME. Exits 75, and
+    changes nothing, while a job runs.
+
+    Example: whalesync restore /var/backups/whalesync.db
+    """
+    from whalesync.host.restore import restore as put_back
+    from whalesync.text import counted, minute
+
+    result = put_back(file, settings().db, force=force, now=now_ms())
+    up_to = "" if result.newest is None else f" up to {minute(result.newest)}"
+    old_file = "" if result.kept is None else f"; the old file is at {result.kept}"
+    print_error(
+        f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
+        f"since{old_file}."
+    )
+
+
+def print_findings(findings: Sequence[Finding]) -> int:
+    """Print a line for each finding; returns the exit code."""
+    print_data("".join(f"{each.outcome:<11}  {each.name:<11} {each.text}\n" for each in findings))
+    return int(not all(each.ok for each in findings))

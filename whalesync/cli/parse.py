@@ -28,22 +28,45 @@ _SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
-class WhaleName(click.types.StringParamType):
-    """An address or a label; the shell completes both from the watch list."""
+class Stored(click.types.StringParamType):
+    """A text that the shell completes from what is in the file."""
 
-    name = "whale"
+    def words(self, db: Database) -> list[str]:
+        """Return all that it can be."""
+        raise NotImplementedError
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the labels and addresses that begin with what was typed, in any case."""
+        """Return the words that begin with what was typed, in any case."""
         db = getattr(ctx.find_object(object), "db", None)
         try:
             with open_existing(Settings.load(overrides={DB.name: db}).db) as database:
-                rows = whales.addresses(database)
+                words = self.words(database)
         except WhalesyncError:
             return []
-        words = [word for row in rows for word in (row["label"], row["address"]) if word]
         typed = incomplete.casefold()
         return [CompletionItem(_for_shell(word)) for word in words if word.casefold().startswith(typed)]
+
+
+class WhaleName(Stored):
+    """An address or a label of the watch list."""
+
+    name = "whale"
+
+    def words(self, db: Database) -> list[str]:
+        """Return the labels and the addresses."""
+        return [word for row in whales.addresses(db) for word in (row["label"], row["address"]) if word]
+
+
+class Category(Stored):
+    """A category of markets."""
+
+    name = "category"
+
+    def words(self, db: Database) -> list[str]:
+        """Return the categories that the file has."""
+        from whalesync.store.markets import categories
+
+        return categories(db)
 
 
 def _for_shell(word: str) -> str:

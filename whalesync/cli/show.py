@@ -22,7 +22,7 @@ from whalesync.cli.app import (
     print_result,
     settings,
 )
-from whalesync.cli.parse import Exchange, Limit, Local, WhaleName
+from whalesync.cli.parse import Category, Exchange, Limit, Local, WhaleName
 from whalesync.errors import NoDatabase, UsageError
 from whalesync.store.database import Database, open_existing
 
@@ -181,6 +181,9 @@ def _follow(
             write(rows, out)
             out.flush()
             time.sleep(FOLLOW_SECONDS)
+            if db.reopen_if_replaced():
+                print_error("whalesync activity: the database was restored; going on with what arrives from now on")
+                chosen, cursor = choose(), feed.cursor(db, now_ms())
             rows, cursor = feed.new_activity(db, tier, cursor, now_ms(), **chosen)
 
 
@@ -188,7 +191,7 @@ def _follow(
 def markets(
     ctx: typer.Context,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")] = None,
-    category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.")] = None,
+    category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.", click_type=Category())] = None,
     status: Annotated[
         Literal["created", "activated", "resolving", "resolved", "failed", "deleted"] | None,
         typer.Option(case_sensitive=False, help="Only markets with this status."),

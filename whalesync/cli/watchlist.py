@@ -78,7 +78,7 @@ def discover(
     if add_them:
         # A name of somebody else's choice is a label like any other, but never replaces one.
         new = [
-            WatchEntry(each.address, _label(each.name), platform) for each in candidates if each.address not in known
+            WatchEntry(each.address, label_of(each.name), platform) for each in candidates if each.address not in known
         ]
         with open_database(found.db) as db:
             added = whales.add(db, new, now_ms())
@@ -168,7 +168,7 @@ def import_(
     """
     from whalesync.text import counted
 
-    entries = list(_entries(file, _read(file)))
+    entries = list(parse_entries(file, read_list(file)))
     with open_database(settings().db) as db:
         added = whales.add(db, entries, now_ms())
     relabelled = f", {counted(added.relabelled, 'label')} changed" if added.relabelled else ""
@@ -190,14 +190,20 @@ def _look_up(exchange: ExchangeEntry, address: str) -> None:
         return
 
 
-def _label(name: str | None) -> str | None:
+def label_of(name: str | None) -> str | None:
+    """Return a name from outside as a label; None if it cannot be one."""
     try:
         return parse.parse_label(name or "") or None
     except UsageError:
         return None
 
 
-def _read(file: str) -> str:
+def read_list(file: str) -> str:
+    """Read a text file, or standard input for ``-``.
+
+    Raises:
+        UsageError: it cannot be read, or is not UTF-8 text.
+    """
     try:
         if file != "-":
             return Path(file).read_text(encoding="utf-8-sig")
@@ -210,7 +216,12 @@ def _read(file: str) -> str:
         raise UsageError(f"{file} is not UTF-8 text") from exc
 
 
-def _entries(file: str, text: str) -> Iterator[WatchEntry]:
+def parse_entries(file: str, text: str) -> Iterator[WatchEntry]:
+    """Yield the wallets of an import's lines; ``file`` is what errors call it.
+
+    Raises:
+        UsageError: a line cannot be read; it is named.
+    """
     import csv
 
     for number, line in enumerate(text.splitlines(), start=1):

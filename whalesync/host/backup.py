@@ -63,10 +63,10 @@ def backup(
                 )
             with suppress(PermissionError):  # a file system without modes, such as a USB stick's
                 copy.chmod(db.path.stat().st_mode & 0o777)
-            _sync(copy)
+            sync(copy)
             size = copy.stat().st_size
             _put_in_place(copy, target, force)
-        _sync(target.parent)
+        sync(target.parent)
     _remember(db, target, now)
     return BackupResult(target, size)
 
@@ -107,7 +107,7 @@ def _put_in_place(copy: Path, target: Path, force: bool) -> None:
         ) from exc
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force a file, or the entries of a folder, onto the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

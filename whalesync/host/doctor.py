@@ -1,6 +1,7 @@
-"""The check-up: one line for each thing that must be right on this host, good or with what to do.
+"""The check-up: one line for each thing that must be right on this host, good or with the command that mends it.
 
-It changes nothing, and no line ever contains a secret.
+What could not be checked is called so, and is no fault by itself: what prevented it has a line of its own. The check-up
+changes nothing, and no line ever contains a secret.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +29,7 @@ from whalesync.errors import (
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, secrets_of
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
+from whalesync.host.restore import interrupted
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact
 from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
@@ -41,13 +44,25 @@ PROBE_SECONDS = 15.0
 CLOCK_WARNS_SECONDS = 5
 CLOCK_FAILS_SECONDS = 60
 MAX_WAL_BYTES = 256 * 2**20  # every job empties it, so this much is hours of a reader that never lets go
+CHOWN = 'sudo chown "$(id -un)"'
 MIN_FREE_BYTES = 100 * 2**20
 REGULAR_RUNS = 5  # so many runs of sync-whales within ...
 REGULAR_MS = 10 * MINUTE  # ... this time are not somebody trying it out by hand
 LATELY_MS = 3 * MINUTE  # ... the newest of them no older, and the oldest this much older than it
 
 Probe = Callable[[Exchange, Settings], int | None]
-_Result = tuple[bool, str]  # of a finding
+
+
+class Outcome(StrEnum):
+    """What a check has found."""
+
+    GOOD = "good"
+    WRONG = "WRONG"
+    NOT_CHECKED = "not checked"
+
+
+GOOD, WRONG, NOT_CHECKED = Outcome
+_Result = tuple[Outcome, str]  # of a finding
 
 
 @dataclass(frozen=True)
@@ -55,8 +70,13 @@ class Finding:
     """What was checked, whether it is right, and in one line how it is or what to do."""
 
     name: str
-    ok: bool
+    outcome: Outcome
     text: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is no fault."""
+        return self.outcome != WRONG
 
 
 def probe(exchange: Exchange, settings: Settings) -> int | None:
@@ -98,17 +118,20 @@ def examine(
     """
     path = settings.db
     stored = _stored(path)
-    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *stored.wallets)]
+    wallets: Mapping[str, Mapping[str, int | None]] = stored.wallets if stored else {}
+    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *wallets)]
     findings = [
         *(finding for each in in_use for finding in _exchange(each, settings, now, probe)),
         Finding("env file", *_env_file(settings)),
         Finding("database", *_database(path)),
-        Finding("watch list", *_watch_list(stored.wallets)),
+        Finding("watch list", *_watch_list(wallets if stored else None)),
         Finding("permissions", *_permissions(path)),
         Finding("wal", *_wal(path)),
         Finding("disk", *_disk(path)),
         Finding("sqlite", *_sqlite(sqlite3.sqlite_version_info)),
-        Finding("cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts, now))),
+        Finding(
+            "cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts if stored else (), now))
+        ),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
@@ -123,11 +146,11 @@ class _Stored:
     known. ``starts``: when the last runs of sync-whales started (ms), newest first.
     """
 
-    wallets: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-    starts: Sequence[int] = ()
+    wallets: Mapping[str, Mapping[str, int | None]]
+    starts: Sequence[int]
 
 
-def _stored(path: Path) -> _Stored:
+def _stored(path: Path) -> _Stored | None:
     try:
         with open_existing(path) as db:
             starts = [run["started_at"] for run in runs_of(db, SYNC_WHALES.type, REGULAR_RUNS)]
@@ -137,28 +160,30 @@ def _stored(path: Path) -> _Stored:
                 wallets.setdefault(whale.platform, {})[whale.name] = listed
             return _Stored(wallets, starts)
     except StoreError:  # which has a finding of its own
-        return _Stored()
+        return None
 
 
-def _watch_list(wallets: Mapping[str, Mapping[str, int | None]]) -> _Result:
+def _watch_list(wallets: Mapping[str, Mapping[str, int | None]] | None) -> _Result:
     """Name the wallets of which their exchange lists nothing: it may be the wrong address of the right person."""
+    if wallets is None:
+        return NOT_CHECKED, "there is no database that it could be read from"
     count = sum(map(len, wallets.values()))
     if not count:
-        return True, "empty: 'whalesync whales add ADDRESS' and 'whalesync whales discover' fill it"
+        return GOOD, "empty: 'whalesync whales add ADDRESS' and 'whalesync whales discover' fill it"
     text = counted(count, "wallet")
     for name, listed in wallets.items():
         silent = [wallet for wallet, trades in listed.items() if trades == 0]
         if silent and name in EXCHANGES:
             more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
             text += f"; {', '.join(silent[:3])}{more}: {EXCHANGES[name].no_trades_hint}"
-    return True, text
+    return GOOD, text
 
 
 def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) -> list[Finding]:
     """Check key, if the exchange has one, address and clock: one request tells of all three."""
     title, has_key = exchange.title, any(setting.secret for setting in exchange.settings)
-    key, address = (True, f"{title}: set; not tried"), (True, f"{title} answers")
-    clock = (False, f"not compared: {title} was not reached")
+    key, address = (NOT_CHECKED, f"{title} was not reached"), (GOOD, f"{title} answers")
+    clock = (NOT_CHECKED, f"{title} was not reached")
     began = time.monotonic()
     try:
         exchange.check_settings(settings)
@@ -166,20 +191,21 @@ def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) ->
     except SettingsError as exc:
         wrong = next((each for each in exchange.settings if str(exc).startswith(each.name)), None)
         if wrong is not None and wrong.secret:
-            key, address = (False, str(exc)), (False, f"{title}: not tried without a key")
+            key, address = (WRONG, str(exc)), (NOT_CHECKED, f"{title} is not asked without a key")
+            clock = address
         else:
-            address = (False, str(exc))
+            address = (WRONG, str(exc))
     except NotServed as exc:
-        address = (False, str(exc))
+        address = (WRONG, str(exc))
     except AuthenticationError as exc:
-        key, clock = (False, str(exc)), (False, f"not compared: {title} rejected the key")
+        key, clock = (WRONG, str(exc)), (NOT_CHECKED, f"{title} rejected the key")
     except RateLimited:
-        address = (True, f"{title} answers, but is rate limited: try again in a minute")
-        clock = (True, f"not compared: {title} is rate limited")
+        address = (GOOD, f"{title} answers")
+        key = clock = (NOT_CHECKED, f"{title} is rate limited: try again in a minute")
     except WhalesyncError as exc:
-        address = (False, str(exc))
+        address = (WRONG, str(exc))
     else:
-        key = (True, f"{title} accepts it")
+        key = (GOOD, f"{title} accepts it")
         clock = _clock(title, now, date, round((time.monotonic() - began) * SECOND))
     findings = [Finding("key", *key), Finding("address", *address), Finding("clock", *clock)]
     return findings if has_key else findings[1:]
@@ -188,31 +214,34 @@ def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) ->
 def _clock(title: str, asked_at: int, date: int | None, took: int) -> _Result:
     """Compare the clocks (ms)."""
     if date is None:
-        return True, f"not compared: {title} sends no time"
+        return NOT_CHECKED, f"{title} sends no time"
     # The date is cut to the second, and was taken at some moment of the ``took`` ms of the request.
     ahead, behind = asked_at - (date + SECOND), date - (asked_at + took)
     off = max(ahead, behind) / SECOND
     if off <= CLOCK_WARNS_SECONDS:
-        return True, f"within {CLOCK_WARNS_SECONDS} s of {title}'s"
+        return GOOD, f"within {CLOCK_WARNS_SECONDS} s of {title}'s"
     how = "ahead of" if ahead > 0 else "behind"
-    return off <= CLOCK_FAILS_SECONDS, f"{off:.0f} s {how} {title}'s: synchronize it by NTP ('timedatectl')"
+    outcome = GOOD if off <= CLOCK_FAILS_SECONDS else WRONG
+    return outcome, f"{off:.0f} s {how} {title}'s: synchronize it with 'sudo timedatectl set-ntp true'"
 
 
 def _env_file(settings: Settings) -> _Result:
     path, usual = settings.env_file, default_env_file()
-    if path is None and secrets_of(settings):
-        return True, f"none: the key is in the environment, which cron does not have; for cron: {usual}"
     if path is None:
-        return False, f"none: make {usual}, mode 600, with the key in it"
+        line = f"printf 'OPINION_TRADE_API_KEY=%s\\n' 'your key' > {_quoted(usual)}"
+        how = f"make one with (umask 077; mkdir -p {_quoted(usual.parent)}; {line})"
+        if secrets_of(settings):
+            return GOOD, f"none: the key is in the environment, which cron does not have; for cron {how}"
+        return WRONG, f"none: {how}"
     try:
         status = path.stat()
     except OSError as exc:
-        return False, f"{path} cannot be read ({exc.strerror})"
-    if status.st_mode & 0o077:
-        return False, f"other users may use {path}: chmod 600 '{path}'"
+        return WRONG, f"{path} cannot be read ({exc.strerror}): make it, or correct {ENV_FILE.name}"
     if status.st_uid not in (0, os.geteuid()):
-        return False, f"{path} belongs to another user, who can change the key: chown it"
-    return True, f"only its owner may use {path}"
+        return WRONG, f"{path} belongs to another user, who can change the key: {CHOWN} {_quoted(path)}"
+    if status.st_mode & 0o077:
+        return WRONG, f"other users may use {path}: chmod 600 {_quoted(path)}"
+    return GOOD, f"only its owner may use {path}"
 
 
 def _database(path: Path) -> _Result:
@@ -220,10 +249,12 @@ def _database(path: Path) -> _Result:
         with open_existing(path) as db:
             fault = fault_of(db)
     except StoreError as exc:
-        return False, str(exc)
+        return WRONG, str(exc)
     if fault is not None:
-        return False, f"{path} {fault}: {RESTORE}"
-    return True, f"{path} is intact (schema {SCHEMA_VERSION}, {size(path.stat().st_size)})"
+        return WRONG, f"{path} {fault}: {RESTORE}"
+    if folder := interrupted(path):
+        return WRONG, f"a restore was interrupted: run it again, or rm -r {_quoted(folder)}"
+    return GOOD, f"{path} is intact (schema {SCHEMA_VERSION}, {size(path.stat().st_size)})"
 
 
 def _permissions(path: Path) -> _Result:
@@ -236,28 +267,40 @@ def _permissions(path: Path) -> _Result:
             if (is_lock or file in (path, *beside(path))) and not os.access(file, os.R_OK | os.W_OK):
                 closed.append(file)
     if closed:
-        return False, f"this user cannot write {', '.join(map(str, closed))}: chown what is not yours"
+        own = [each for each in closed if each.stat().st_uid == os.geteuid()]
+        foreign = [each for each in closed if each not in own]
+        commands = [
+            " ".join([command, *map(_quoted, files)])
+            for command, files in (("chmod u+rwX", own), (CHOWN, foreign))
+            if files
+        ]
+        return WRONG, f"this user cannot write {', '.join(map(str, closed))}: {'; '.join(commands)}"
     if folder != path.parent:
-        return True, f"the first job will make {path.parent}"
-    return True, "this user can write the database and its folder"
+        return GOOD, "this user can make the folder of the database"
+    return (
+        GOOD,
+        "this user can write the database and its folder" if path.exists() else "this user can make the database",
+    )
 
 
 def _wal(path: Path) -> _Result:
     wal = path.with_name(path.name + "-wal")
     length = wal.stat().st_size if os.path.exists(wal) else 0  # noqa: PTH110  (see _existing)
     if length > MAX_WAL_BYTES:
-        return (
-            False,
-            f"{wal} has grown to {size(length)}: a program keeps reading; find it with 'fuser' and end it",
-        )
-    return True, "small: checkpoints succeed"
+        how = f"find it with 'fuser -v {_quoted(path)}' and end it"
+        return WRONG, f"{wal} has grown to {size(length)}: a program keeps reading; {how}"
+    if not os.path.exists(path):  # noqa: PTH110
+        return NOT_CHECKED, "there is no database yet"
+    return GOOD, "small: checkpoints succeed"
 
 
 def _disk(path: Path) -> _Result:
-    free = shutil.disk_usage(_existing(path.parent)).free
+    folder = _existing(path.parent)
+    free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
-        return False, f"only {size(free)} free where the database is: free some space"
-    return True, f"{size(free)} free where the database is"
+        how = f"'du -xh {_quoted(folder)} | sort -h | tail' shows what takes the space"
+        return WRONG, f"only {size(free)} free where the database is: {how}"
+    return GOOD, f"{size(free)} free where the database is"
 
 
 def _sqlite(version: tuple[int, ...]) -> _Result:
@@ -269,40 +312,42 @@ def _sqlite(version: tuple[int, ...]) -> _Result:
             " can, very rarely, damage a file that two programs write and checkpoint at the same time; whalesync's own "
             "checkpoints are made under one lock, which excludes it: let no other program write to the file"
         )
-    return True, text
+    return GOOD, text
 
 
 def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run: bool) -> _Result:
     lines, commented_out = crontab.find_lines(text), crontab.find_lines(text, commented_out=True)
     missing = [job.command for job in JOBS if job.command not in lines]
     if not lines and jobs_run:
-        return True, "no lines in this user's crontab, but the jobs run: something else starts them"
+        return GOOD, "no active lines in this user's crontab, but the jobs run: something else starts them"
+    faults = []
     if inactive := [command for command in missing if command in commented_out]:
-        return False, f"commented out in this user's crontab: {', '.join(inactive)}; remove the '#'"
-    if not lines:
+        faults.append(f"commented out in this user's crontab: {', '.join(inactive)}; remove the '#' with 'crontab -e'")
+    if absent := [command for command in missing if command not in commented_out]:
+        how = "copy it from 'whalesync crontab' with 'crontab -e'"
+        faults.append(f"no line for {', '.join(absent)}: {how}")
+    if doubles := crontab.find_doubles(text):
+        faults.append(f"more than one line for {', '.join(doubles)}: leave one of each with 'crontab -e'")
+    if not lines and not inactive:
         how = "append them with '(crontab -l; whalesync crontab) | crontab -', or set up systemd timers (README)"
-        return False, f"this user's crontab does not start the jobs: {how}"
-    if missing:
-        return False, f"no line for {', '.join(missing)}: copy it from 'whalesync crontab'"
+        faults = [f"this user's crontab does not start the jobs: {how}"]
+    if faults:
+        return WRONG, "; ".join(faults)
     try:
         program = program or crontab.this_program()
     except SettingsError as exc:
-        return False, str(exc)
+        return WRONG, str(exc)
     for command, line in lines.items():
         if not crontab.starts(line, program):
-            return (
-                False,
-                f"the line for {command} starts another program: compare it with 'whalesync crontab'",
-            )
+            how = "replace it by that of 'whalesync crontab' with 'crontab -e'"
+            return WRONG, f"the line for {command} starts another program: {how}"
         for name, here in ((DB.name, settings.db), (ENV_FILE.name, settings.env_file)):
             there = crontab.setting(line, name)
             if there is not None and there != str(here):
                 how = f"sets {name} to {there}, but this check-up uses {here or 'none'}"
-                return (
-                    False,
-                    f"the line for {command} {how}: run it with the same {name}, or correct the line",
-                )
-    return True, "all jobs are in this user's crontab and start this program"
+                mend = f"run it with the same {name}, or correct the line with 'crontab -e'"
+                return WRONG, f"the line for {command} {how}: {mend}"
+    return GOOD, "all jobs are in this user's crontab and start this program"
 
 
 def _are_regular(runs: Sequence[int], now: int) -> bool:
@@ -315,15 +360,20 @@ def _are_regular(runs: Sequence[int], now: int) -> bool:
 
 def _pings(url: str | None) -> _Result:
     if not url:
-        return True, f"off; with {PING_URL.name} set, a monitor raises the alarm when the jobs stop"
+        return GOOD, f"off; with {PING_URL.name} set, a monitor raises the alarm when the jobs stop"
     try:
         check_url(url)
     except ValueError as exc:
-        return False, f"{PING_URL.name} {exc}"
-    return True, "on: the monitor is pinged by every run"
+        return WRONG, f"{PING_URL.name} {exc}"
+    return GOOD, "on: the monitor is pinged by every run"
 
 
 def _existing(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     # Path.exists() would raise where a folder above may not be entered.
     return next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as the shell takes it, quoted in any case."""
+    return "'" + str(path).replace("'", "'\"'\"'") + "'"

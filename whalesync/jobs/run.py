@@ -127,6 +127,7 @@ def run_job(
         lock = stack.enter_context(FileLock(settings.db, job.command))
         if not lock.try_acquire(LOCK_PATIENCE):
             raise AnotherRunActive(f"another run of {job.command} is active; this one did nothing")
+        db.reopen_if_replaced()  # by a restore that ended between the two
         started = clock.monotonic()
         budget = math.inf if job.budget is None else settings.get(TIME_BUDGET) or job.budget / SECOND
         run = Run(db, settings, job, 0, clock.now(), clock, started + budget, log_step, report_progress)

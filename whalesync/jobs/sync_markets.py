@@ -15,7 +15,7 @@ from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import GRACE_SECONDS, Lane, Pool
 from whalesync.jobs.run import Run
 from whalesync.records import Market, RejectedRecord
-from whalesync.store import markets, positions, rejected, whales
+from whalesync.store import markets, rejected, stats, whales
 
 FIRST_BACKOFF = 0.5  # seconds
 
@@ -41,7 +41,7 @@ def run(run: Run) -> None:
         except (ExchangeError, OutOfTime) as exc:
             failures.append(exc)
             run.record_problem(exchange.title, exc)
-    positions.settle(run.db, run.now)  # what is held has another price, or has ended
+    stats.update_positions(run.db, run.now)  # what is held has another price, or has ended
     run.summary = "; ".join(summaries)
     if failures:
         raise failures[0]

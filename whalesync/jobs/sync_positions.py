@@ -17,10 +17,10 @@ from whalesync.exchanges.base import Connection, Exchange, Holdings, Task
 from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
-from whalesync.jobs.table import HOUR, SECOND, SYNC_POSITIONS
-from whalesync.positions import Evidence, judge
+from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
+from whalesync.positions import Evidence, Holding, judge
 from whalesync.records import Position
-from whalesync.store import markets, positions, rejected, trades, whales
+from whalesync.store import markets, positions, rejected, stats, sync_log, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -45,23 +45,30 @@ def run(run: Run) -> None:
             connection = stack.enter_context(
                 exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
             )
-            wanted = reading_order((whale for whale in tracked if whale.platform == exchange.name), listings, run.now)
+            wanted = reading_order(
+                (whale for whale in tracked if whale.platform == exchange.name), listings, run.now - clock_ahead(run)
+            )
             allowed = int(exchange.requests_per_second(run.settings) * SYNC_POSITIONS.interval / SECOND * SHARE)
             served.append(Served(run, exchange, connection, wanted, allowed))
         lanes = [Lane(each.exchange.title, each.tasks()) for each in served]
         Pool(run.clock.monotonic).run(lanes, until=run.deadline)
         for each in served:
             compare_clocks(run, each.exchange.title, each.connection)
-    settled = positions.settle(run.db, run.now)
+    changed = stats.update_positions(run.db, run.now)
     read = sum(len(each.read) for each in served)
     wallets = sum(len(each.wanted) for each in served)
-    run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held, {settled} changed in value"
+    run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held; {changed} whales changed"
     for each, lane in zip(served, lanes, strict=True):
         if lane.error is not None:
             raise lane.error
         fail_if_all(len(each.failed), len(each.wanted), "wallets", each.first_failure)
         if each.wanted and not each.read and not each.failed:
             raise JobFailed(f"{each.exchange.title}: no wallet could be read within the time budget")
+
+
+def clock_ahead(run: Run) -> int:
+    """How far the host's clock was ahead of the exchange's (ms) at the last run that compared them."""
+    return run.db.fact("clock_ahead") or 0
 
 
 def reading_order(listed: Iterable[Whale], listings: Mapping[int, Listing], now: int) -> list[Whale]:
@@ -92,6 +99,11 @@ class Served:
     first_failure: str = ""
     requests: int = 0
     _markets: dict[str, int] = field(default_factory=dict)
+    _markets_read_at: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        read_at = sync_log.last_good_start(self.run.db, SYNC_MARKETS.type)
+        self._markets_read_at = None if read_at is None else read_at - clock_ahead(self.run)
 
     def tasks(self) -> Iterator[Task]:
         """A task for each wallet, until the allowed requests are used up."""
@@ -122,14 +134,16 @@ class Served:
     def _store(self, whale: Whale, found: Holdings) -> None:
         """Store one reading, with what the trades say, in one transaction."""
         db, now = self.run.db, self.run.now
+        # When a list was read is compared with when trades were made, so it is told by the same clock.
+        listed_at = self.connection.exchange_time() or now
         known = dict(self._markets)
         with db.write():
             markets.ids_for(db, whale.platform, found.positions, now, known)
             rejected.keep(db, f"positions {whale.address}", found.rejected, run_id=self.run.id, now=now)
-            entries = self._judged(whale, found, known)
+            entries, undecided = self._judged(whale, found, known, listed_at)
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
-                positions.record_listing(db, whale.id, found.total, now)
+                positions.record_listing(db, whale.id, found.total, listed_at, undecided=undecided)
         self._markets = known
         self.read.add(whale.id)
         for record in found.rejected:
@@ -139,46 +153,58 @@ class Served:
         self.run.items += sum(position.shares > 0 for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
-    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int]) -> list[Entry]:
-        """What is known of each position from now on. Of an incomplete reading only what is listed counts."""
+    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int) -> tuple[list[Entry], bool]:
+        """What is known of each position from now on, and whether there are trades of which nothing can be said yet.
+
+        Of an incomplete reading only what is listed counts.
+        """
         db = self.run.db
         listed = {_key(each, market_ids): each for each in found.positions}
         kept = positions.kept(db, whale.id)
         listing_before = positions.listings(db).get(whale.id, NEVER_LISTED)
         if not listing_before.trades_changed and is_unchanged(listed, kept):
-            return []
+            return [], False
         flows = positions.flows(db, whale.id)
         progress = self.exchange.trades.progress(trades.state(db, whale.id))
         keys = [*listed, *((kept.keys() | flows.keys()) - listed.keys() if found.complete else ())]
         times = positions.market_times(db, (key.market_id for key in keys))
-        entries = []
+        entries, undecided = [], False
         for key in keys:
             position, before, traded = listed.get(key), kept.get(key), flows.get(key)
             made_at, ended_at = times[key.market_id]
             since = progress.known_from if progress.complete else None
             holding = judge(
                 Evidence(
-                    now=self.run.now,
+                    now=now,
                     listed=position,
                     listing_before=listing_before.listed_at,
                     before=before and before.holding,
                     flow=traded and traded.flow,
                     whole_flow=since is not None and (made_at or 0) >= since,
                     ended_at=ended_at,
+                    markets_read_at=self._markets_read_at,
                 )
             )
-            if holding is not None:
+            if holding is None:
+                undecided = undecided or traded is not None
+            else:
                 token_id = None if position is None else position.token_id
                 entries.append(Entry(key, _label(position, traded, key), token_id, holding))
-        return entries
+        return entries, undecided
 
 
 def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:
     """Whether a reading shows just what is stored: nothing is to be worked out anew."""
-    held = {key: each.shares for key, each in listed.items() if each.shares > 0}
-    known = {key: each.holding.shares for key, each in kept.items() if each.holding.unlisted_since is None}
-    waiting = any(each.state == "open" and each.holding.unlisted_since is not None for each in kept.values())
-    return held == known and not waiting
+    held = {key: each for key, each in listed.items() if each.shares > 0}
+    known = {key: each.holding for key, each in kept.items() if each.holding.unlisted_since is None}
+    waiting = any(each.is_doubtful for each in kept.values())
+    return not waiting and held.keys() == known.keys() and all(_agree(held[key], known[key]) for key in held)
+
+
+def _agree(listed: Position, known: Holding) -> bool:
+    """Whether a position is listed with the shares, and the cost if that is listed, which are stored."""
+    cost = known.cost if listed.avg_price is None else listed.shares * listed.avg_price
+    return (listed.shares, cost) == (known.shares, known.cost)
 
 
 def _key(position: Position, market_ids: dict[str, int]) -> Key:

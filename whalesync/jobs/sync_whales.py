@@ -24,7 +24,7 @@ from whalesync.exchanges.base import Batch, Connection, Exchange, Pace, Reading,
 from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
-from whalesync.store import trades, whales
+from whalesync.store import stats, trades, whales
 from whalesync.store.trades import Stored
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -99,6 +99,7 @@ class WhaleSync:
         self.pool = pool
         self.served = served
         self._told: set[tuple[int, str]] = set()  # rejected records that this run has named
+        self._changed: set[int] = set()  # wallets whose stored trades have changed
 
     def work(self) -> None:
         """Poll every wallet; then load history and search; then compare what is stored."""
@@ -118,11 +119,13 @@ class WhaleSync:
         self._run(self._comparisons, self.run.deadline)
 
     def finish(self) -> None:
-        """Set the summary.
+        """Bring the figures of the wallets that have changed up to date, and set the summary.
 
         Raises:
             ExchangeError, JobFailed: nothing could be done for an exchange.
         """
+        if self._changed:
+            stats.update_trades(self.run.db, self.run.now, self._changed)
         listed = sum(len(served.listed) for served in self.served)
         looked_at = sum(len(served.looked_at) for served in self.served)
         self.run.summary = (
@@ -242,7 +245,8 @@ class WhaleSync:
             batch = served.exchange.trades.take(
                 trades.state(db, whale.id), reading, responses, Stored(db, whale.id), now=now, cutoff=cutoff
             )
-            trades.store(db, whale, batch, known, run_id=self.run.id, now=now)
+            if trades.store(db, whale, batch, known, run_id=self.run.id, now=now):
+                self._changed.add(whale.id)
         served.markets = known
         served.paces[whale.id] = batch.pace
         self.run.items += len(batch.new)

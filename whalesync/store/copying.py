@@ -1,4 +1,4 @@
-"""Copying a database while it is in use, and checking whether one is intact."""
+"""Copying a database while it is in use, in either direction, and checking whether one is intact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from whalesync.store.database import Database
+from whalesync.errors import DatabaseBusy
+from whalesync.store.database import BUSY_SECONDS, Database, translate
 
 INTACT = "ok"
 
@@ -41,3 +42,55 @@ def fault_of(db: Database) -> str | None:
         return f"is damaged ({fault})"
     orphan = db.one("PRAGMA foreign_key_check")
     return None if orphan is None else f"has a row of {orphan[0]} that refers to a missing row of {orphan[2]}"
+
+
+def overwrite(
+    db: Database, copy: Path, pages: int, on_locked: Callable[[], None], on_pages: Callable[[], object]
+) -> None:
+    """Replace the content of an open database by that of ``copy``, which nobody else uses, in one transaction.
+
+    Other connections see the old content until the end and the new one from then on, as with any other commit: the
+    file stays the same, so none is left on a deleted one. ``on_locked`` is called when no other connection can write
+    any more and before anything is changed; what it or ``on_pages`` raises rolls everything back.
+
+    Raises:
+        DatabaseBusy: another process kept the write lock.
+        StoreError: the disk is full, ...
+    """
+    is_locked = False
+
+    def after_step(status: int, _left: int, _total: int) -> None:
+        nonlocal is_locked
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # sqlite3 itself would try again without end
+            raise DatabaseBusy(
+                f"another process has kept {db.path} locked for over {BUSY_SECONDS:.0f} s: see which with 'fuser', and "
+                "end it if it hangs; nothing was changed"
+            )
+        if not is_locked:  # the first step takes the lock, and what it copies is not committed
+            is_locked = True
+            on_locked()
+        if status != sqlite3.SQLITE_DONE:
+            on_pages()
+
+    with closing(sqlite3.connect(copy)) as source:
+        # The last step commits, so the first must not be the last; a database of ours has many pages.
+        first = source.execute("PRAGMA page_count").fetchone()[0] - 1
+        try:
+            source.backup(db.connection, pages=min(pages, first), progress=after_step)
+        except sqlite3.DatabaseError as exc:
+            translate(exc, db.path)
+
+
+def continue_numbers(new: Database, old: Database) -> None:
+    """Let ids and revisions of ``new`` go on from those of ``old``, so that readers never see one used twice."""
+    sql = "SELECT name, seq FROM sqlite_sequence"
+    last = dict(map(tuple, old.rows(sql)))
+    with new.write():
+        for name, number in new.rows(sql):
+            last[name] = max(number, last.get(name, 0))
+        new.execute("DELETE FROM sqlite_sequence")
+        new.execute_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", last.items())
+        new.remember("revision", max(new.fact("revision", 0) or 0, old.fact("revision", 0) or 0))
+        backup_at = old.fact("backup_at")
+        if backup_at is not None:
+            new.remember("backup_at", backup_at)

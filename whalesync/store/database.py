@@ -24,7 +24,10 @@ BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002
 OPEN_SECONDS = 300.0  # another process may be bringing a large file up to date: a million trades take 15 s
 
-RESTORE = "restore the last copy made with 'whalesync backup', or name another file with --db"
+RESTORE = (
+    "'whalesync restore FILE --force' puts a copy made with 'whalesync backup' in its place; or name another file with"
+    " --db"
+)
 
 Params = Sequence[Any] | dict[str, Any]
 
@@ -35,9 +38,11 @@ class Database:
     ``connection`` is the bare one, for libraries that want it (backup, schema steps).
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, identity: tuple[int, int] | None = None) -> None:
         self.path = path
         self.connection = connection
+        self._identity = identity
+        self._restored_at: int | None = None
         self._patience = BUSY_SECONDS
         self._revision: int | None = None
         self._changes = 0
@@ -177,6 +182,28 @@ class Database:
                 finally:
                     self.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
+    def reopen_if_replaced(self) -> bool:
+        """Open the file anew if ``restore`` has replaced its content, or the file, since; returns whether it has.
+
+        SQLite does not notice another file at the path: the connection would stay on the old one.
+
+        Raises:
+            StoreError: as ``open_existing``.
+        """
+        if _identity(self.path) == self._identity and self.fact("restored_at") == self._restored_at:
+            return False
+        may_write = not self.value("PRAGMA query_only")
+        self.close()
+        anew = open_existing(self.path)
+        if may_write:
+            anew.allow_writing()
+        self.connection, self._identity, self._restored_at = anew.connection, anew._identity, anew._restored_at
+        return True
+
+    def connect_again(self) -> Database:
+        """Make a second connection to the same file in this process, which must not open the file in another way."""
+        return _connect(self.path)
+
     def allow_writing(self) -> None:
         """Allow writing to a file that was opened by ``open_existing``."""
         self.execute("PRAGMA query_only = OFF")
@@ -227,7 +254,13 @@ def open_database(path: Path) -> Database:
                 )
             if not _is_ready(path):
                 _bring_up_to_date(path)
-    return _connect(path)
+    database = _connect(path)
+    try:
+        database._restored_at = database.fact("restored_at")
+    except StoreError:
+        database.connection.close()
+        raise
+    return database
 
 
 def open_existing(path: Path) -> Database:
@@ -245,6 +278,7 @@ def open_existing(path: Path) -> Database:
 
 
 def _connect(path: Path) -> Database:
+    identity = _identity(path)  # before it is opened: if it is replaced between the two, that is noticed
     try:
         # autocommit: transactions are begun by write() and read() alone
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -253,7 +287,7 @@ def _connect(path: Path) -> Database:
     connection.row_factory = sqlite3.Row
     # For searches: LIKE folds ASCII only, and takes % and _ for wildcards.
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
-    database = Database(path, connection)
+    database = Database(path, connection, identity)
     try:
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA foreign_keys = ON")
@@ -274,19 +308,43 @@ def _is_ready(path: Path) -> bool:
     header = _header(path)
     if not header:
         return False
+    # Without WAL: restored from a copy that is not in WAL mode, or killed on the way to it.
+    is_wal = header[18:19] == b"\2" and not _size(path, "-journal")
+    return _schema(path, header, RESTORE) == SCHEMA_VERSION and is_wal
+
+
+def check_is_ours(path: Path, advice: str) -> None:
+    """Check by its header that a file is a database of ours that this version can use; ``advice``: what to do if not.
+
+    Raises:
+        ForeignDatabase: it is not.
+        StoreError: it cannot be read.
+    """
+    _schema(path, _header(path), advice)
+
+
+def _schema(path: Path, header: bytes, advice: str) -> int:
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise ForeignDatabase(f"{path} is not an SQLite database, or its header is damaged: {RESTORE}")
+        raise ForeignDatabase(f"{path} is not an SQLite database, or its header is damaged: {advice}")
     # sqlite.org/fileformat.html
     version, application = (int.from_bytes(header[offset : offset + 4], "big") for offset in (60, 68))
     if application != APPLICATION_ID:
-        raise ForeignDatabase(f"{path} is the database of another program and was not touched: {RESTORE}")
+        raise ForeignDatabase(f"{path} is the database of another program and was not touched: {advice}")
     if version > SCHEMA_VERSION:
         raise ForeignDatabase(
             f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
             "not touched: upgrade whalesync"
         )
-    # Without WAL: restored from a copy that is not in WAL mode, or killed on the way to it.
-    return version == SCHEMA_VERSION and header[18] == 2 and not _size(path, "-journal")
+    return version
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at the path from another one; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _header(path: Path) -> bytes:
@@ -299,7 +357,9 @@ def _header(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as exc:
-        raise StoreError(f"cannot open the database {path} ({exc.strerror}): {RESTORE}") from exc
+        raise StoreError(
+            f"cannot open {path} ({exc.strerror}): this user needs permission to read it; or name another file"
+        ) from exc
 
 
 def _size(path: Path, suffix: str) -> int:
@@ -393,7 +453,8 @@ def translate(exc: sqlite3.Error, path: Path) -> NoReturn:
         ) from exc
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
         raise StoreError(
-            f"cannot write {path} ({exc}): this user needs permission to write the file and its folder; or {RESTORE}"
+            f"cannot write {path} ({exc}): this user needs permission to write the file and its folder; or name "
+            "another file with --db"
         ) from exc
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise DamagedDatabase(f"{path} is damaged ({exc}): {RESTORE}") from exc

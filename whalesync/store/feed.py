@@ -23,8 +23,8 @@ Row = dict[str, Any]
 
 #: as the views of the tiers have them, so that the feed reads alike wherever one asks
 ACTIVITY_COLUMNS = (
-    "id", "time", "whale_address", "whale_label", "market_title", "action", "outcome", "outcome_label", "amount",
-    "price", "shares", "fee", "profit", "tx_hash", "market_category", "market_external_id", "market_url", "whale_id",
+    "id", "time", "whale_label", "market_title", "action", "outcome", "outcome_label", "amount", "price", "shares",
+    "fee", "profit", "tx_hash", "whale_address", "market_category", "market_external_id", "market_url", "whale_id",
     "market_id", "platform", "timestamp", "visible_at",
 )  # fmt: skip
 

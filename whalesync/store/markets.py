@@ -304,6 +304,11 @@ def _named(db: Database, condition: str, values: dict[str, Any]) -> list[Named]:
     return [Named(*row) for row in rows]
 
 
+def categories(db: Database) -> list[str]:
+    """Every category that a market has, in alphabetical order."""
+    return [row[0] for row in db.rows("SELECT DISTINCT category FROM markets WHERE category IS NOT NULL ORDER BY 1")]
+
+
 def _id_or_stub(
     db: Database, platform: str, kind: str, external_id: str, parent: str | None, title: str, now: int
 ) -> int:

@@ -20,39 +20,41 @@ OUTCOMES = ("YES", "NO")
 
 _ENDED = f"m.status NOT IN {NOT_ENDED!r}"
 
-# Each move of a trade, by the outcome whose shares it moves. A split or merge moves both outcomes at half a dollar a
-# share, and is listed in one row for each of them, or in one row for both. "f" is the trade, "side" the outcome.
-_CONVERSION = f"f.action IN ('{SPLIT}', '{MERGE}')"
+# Shares that come in or go out, one row for each trade and outcome. A split or merge moves both outcomes at half a
+# dollar a share; it is listed in one row for each of them, or in one row for both, which then share its profit.
 _PARTNER = (
     "EXISTS (SELECT 1 FROM whale_activity AS o WHERE o.whale_id = f.whale_id AND o.timestamp = f.timestamp"
     " AND o.tx_hash = f.tx_hash AND o.market_id = f.market_id AND o.action = f.action"
     " AND o.outcome IS NOT f.outcome AND o.superseded_at IS NULL)"
 )
-_USD = f"iif({_CONVERSION}, f.shares * 0.5, f.amount)"
-_PROFIT = f"iif({_CONVERSION} AND NOT {_PARTNER}, f.profit / 2, f.profit)"
-_IN = f"f.action IN ('{BUY}', '{SPLIT}')"
-_OUT = f"f.action IN ('{SELL}', '{MERGE}')"
-
 _MOVES = f"""
-SELECT f.whale_id, f.market_id, side.outcome AS outcome,
-    max(f.outcome_label) FILTER (WHERE f.outcome = side.outcome) AS label,
-    total(f.shares) FILTER (WHERE {_IN}) AS shares_in,
-    total({_USD}) FILTER (WHERE {_IN}) AS cost_in,
-    total(f.shares) FILTER (WHERE {_OUT}) AS shares_out,
-    total({_USD} - coalesce({_PROFIT}, 0)) FILTER (WHERE {_OUT}) AS cost_out,
-    total({_PROFIT}) FILTER (WHERE {_OUT}) AS realized_profit,
-    count(*) FILTER (WHERE f.shares IS NULL OR ({_OUT} AND f.profit IS NULL)) AS unknown,
-    min(f.timestamp) AS first_at,
-    max(f.timestamp) AS last_at
+SELECT f.whale_id, f.market_id, f.outcome, f.outcome_label AS label, f.action = '{BUY}' AS is_in, f.shares,
+    f.amount AS usd, f.profit, f.timestamp
 FROM whale_activity AS f
-JOIN (SELECT 'YES' AS outcome UNION ALL SELECT 'NO') AS side
-    ON f.outcome = side.outcome OR ({_CONVERSION} AND NOT {_PARTNER})
-WHERE f.superseded_at IS NULL AND ({_IN} OR {_OUT}) AND {{which}}
-GROUP BY f.whale_id, f.market_id, side.outcome
+WHERE f.action IN ('{BUY}', '{SELL}') AND f.outcome IS NOT NULL AND f.superseded_at IS NULL AND {{which}}
+UNION ALL
+SELECT f.whale_id, f.market_id, side.outcome, iif(f.outcome = side.outcome, f.outcome_label, NULL),
+    f.action = '{SPLIT}', f.shares, f.shares * 0.5, iif({_PARTNER}, f.profit, f.profit / 2), f.timestamp
+FROM whale_activity AS f
+JOIN (SELECT 'YES' AS outcome UNION ALL SELECT 'NO') AS side ON f.outcome = side.outcome OR NOT {_PARTNER}
+WHERE f.action IN ('{SPLIT}', '{MERGE}') AND f.superseded_at IS NULL AND {{which}}
+"""
+_FLOWS = f"""
+SELECT whale_id, market_id, outcome, max(label) AS label,
+    total(shares) FILTER (WHERE is_in) AS shares_in,
+    total(usd) FILTER (WHERE is_in) AS cost_in,
+    total(shares) FILTER (WHERE NOT is_in) AS shares_out,
+    total(usd - coalesce(profit, 0)) FILTER (WHERE NOT is_in) AS cost_out,
+    total(profit) FILTER (WHERE NOT is_in) AS realized_profit,
+    count(*) FILTER (WHERE shares IS NULL OR (NOT is_in AND profit IS NULL)) AS unknown,
+    min(timestamp) AS first_at,
+    max(timestamp) AS last_at
+FROM ({_MOVES})
+GROUP BY whale_id, market_id, outcome
 """
 
 # Somebody may have deleted a whale by hand.
-_REMOVED = "f.timestamp <= ? AND +f.whale_id IN (SELECT id FROM whales)"
+_REMOVED = "f.timestamp <= :until AND +f.whale_id IN (SELECT id FROM whales)"
 _SUMS = ("shares_in", "cost_in", "shares_out", "cost_out", "realized_profit", "unknown")
 
 
@@ -64,11 +66,14 @@ class Key(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A stored position."""
+    """A stored position.
+
+    ``is_doubtful``: it is open, but not listed; or it was taken for closed after its market had ended.
+    """
 
     id: int
     outcome_label: str
-    state: str
+    is_doubtful: bool
     holding: Holding
 
 
@@ -102,12 +107,15 @@ def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
     """The stored positions of a whale."""
     found = {}
     for row in db.rows(
-        "SELECT id, market_id, outcome, outcome_label, state, shares, cost, realized_profit, gap, listed_at,"
-        " unlisted_since, closed_at FROM positions WHERE whale_id = ?",
+        "SELECT p.id, market_id, outcome, outcome_label,"
+        " iif(closed_at IS NULL, unlisted_since IS NOT NULL AND state = 'open',"
+        f" {_ENDED} AND coalesce(resolved_at, m.updated_at) <= closed_at),"
+        " shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at"
+        " FROM positions AS p JOIN markets AS m ON m.id = market_id WHERE whale_id = ?",
         (whale_id,),
     ):
-        row_id, market_id, outcome, label, state, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, label, state, Holding(*known))
+        row_id, market_id, outcome, label, is_doubtful, *known = row
+        found[Key(market_id, outcome or label)] = Kept(row_id, label, bool(is_doubtful), Holding(*known))
     return found
 
 
@@ -121,7 +129,7 @@ def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
     """What all known trades of a whale did to each of its positions, those that cleanup has deleted included."""
     rows = db.rows(
         f"SELECT market_id, outcome, max(label), {', '.join(f'round(sum({name}), 9)' for name in _SUMS)}, max(last_at)"
-        f" FROM (SELECT * FROM ({_MOVES.format(which='f.whale_id = :whale')})"
+        f" FROM (SELECT * FROM ({_FLOWS.format(which='f.whale_id = :whale')})"
         " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale) GROUP BY market_id, outcome",
         {"whale": whale_id},
     )
@@ -178,13 +186,16 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
             db.execute(f"UPDATE positions SET {updates} WHERE id = :id", values | {"id": known.id})
 
 
-def record_listing(db: Database, whale_id: int, total: int, now: int) -> None:
-    """Remember that a wallet's positions were read whole and worked out; inside a write transaction."""
+def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
+    """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
+
+    ``undecided``: of some trades nothing could be said yet, so that they count as new at the next reading.
+    """
     db.execute(
-        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, 0)"
+        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (whale_id) DO UPDATE SET positions_listed_at = excluded.positions_listed_at,"
-        " positions_total = excluded.positions_total, trades_changed = 0",
-        (whale_id, now, total),
+        " positions_total = excluded.positions_total, trades_changed = excluded.trades_changed",
+        (whale_id, now, total, undecided),
     )
 
 
@@ -234,10 +245,10 @@ def add_removed_flows(db: Database, until: int) -> None:
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
     db.execute(
         "INSERT INTO removed_flows (whale_id, market_id, outcome, label, shares_in, cost_in, shares_out,"
-        f" cost_out, realized_profit, unknown, first_at, last_at) {_MOVES.format(which=_REMOVED)}"
+        f" cost_out, realized_profit, unknown, first_at, last_at) {_FLOWS.format(which=_REMOVED)}"
         f" ON CONFLICT DO UPDATE SET {sums}, first_at = min(first_at, excluded.first_at),"
         " last_at = max(last_at, excluded.last_at)",
-        (until,),
+        {"until": until},
     )
 
 

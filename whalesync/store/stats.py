@@ -1,7 +1,8 @@
 """The whales' figures, computed from the rows, and the sums of what cleanup has deleted (table ``removed_sums``).
 
-A figure is the sum over a whale's rows that are not superseded, plus its removed sums. The windows hold only what is
-stored. Only BUY and SELL count, except for the last activity.
+Figures of trades are sums over a whale's rows that are not superseded, plus its removed sums; the windows hold only
+what is stored. Only BUY and SELL count, except for the last activity and for the profit. Figures of what is held are
+sums over its positions.
 
 Sums are floating point, rounded to a millionth of a dollar so that the order of adding up does not show.
 """
@@ -13,58 +14,34 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from whalesync.records import BUY, DAY_MS, MERGE, SELL
+from whalesync.store import positions
 from whalesync.store.database import Database
-from whalesync.store.positions import DECIDED
 
 FEWEST_DECIDED = 20  # positions, below which a win rate says nothing
 
-_FIGURES = (
-    "total_volume, trade_count, last_active_at, volume_24h, volume_7d, volume_30d, buy_count, sell_count,"
-    " realized_profit, settled_profit, open_profit, open_value, won_count, lost_count, win_rate, profit_complete"
-)
 _COUNTS = f"action IN ('{BUY}', '{SELL}')"
 _REALIZES = f"action IN ('{SELL}', '{MERGE}')"
 
-# The plus in GROUP BY keeps SQLite from following the index by whale: 1.9 s instead of 0.6 s over a million rows.
-_CHANGED = f"""
+_OF_TRADES = (
+    "total_volume, trade_count, last_active_at, volume_24h, volume_7d, volume_30d, buy_count, sell_count,"
+    " realized_profit"
+)
+_TRADES = """
 WITH stored AS (
-    SELECT whale_id, count(*) FILTER (WHERE {_COUNTS}) AS trades, count(*) FILTER (WHERE action = '{BUY}') AS buys,
-        sum(amount) FILTER (WHERE {_COUNTS}) AS volume,
-        sum(profit) FILTER (WHERE {_REALIZES}) AS profit,
-        sum(amount) FILTER (WHERE timestamp >= :day AND {_COUNTS}) AS day,
-        sum(amount) FILTER (WHERE timestamp >= :week AND {_COUNTS}) AS week,
-        sum(amount) FILTER (WHERE timestamp >= :month AND {_COUNTS}) AS month
+    SELECT whale_id, count(*) FILTER (WHERE {counts}) AS trades, count(*) FILTER (WHERE action = '{buy}') AS buys,
+        sum(amount) FILTER (WHERE {counts}) AS volume,
+        sum(profit) FILTER (WHERE {realizes}) AS profit,
+        sum(amount) FILTER (WHERE timestamp >= :day AND {counts}) AS day,
+        sum(amount) FILTER (WHERE timestamp >= :week AND {counts}) AS week,
+        sum(amount) FILTER (WHERE timestamp >= :month AND {counts}) AS month
     FROM whale_activity
-    WHERE action IN ('{BUY}', '{SELL}', '{MERGE}') AND superseded_at IS NULL
-    GROUP BY +whale_id
+    WHERE action IN ('{buy}', '{sell}', '{merge}') AND superseded_at IS NULL {of_whales}
+    GROUP BY {whale}
 ),
 removed AS (
     SELECT whale_id, sum(buys) AS buys, sum(sells) AS sells, sum(volume) AS volume, sum(profit) AS profit,
         max(last_active_at) AS last_active_at
     FROM removed_sums
-    GROUP BY whale_id
-),
--- A position is decided when its market has a result, or when it was sold; its profit is all that it has brought.
-decided AS (
-    SELECT whale_id, state,
-        coalesce(settled_profit, 0) + coalesce(realized_profit, 0) AS profit
-    FROM positions
-    WHERE {DECIDED}
-),
-rates AS (
-    SELECT whale_id, iif(count(*) >= {FEWEST_DECIDED}, round(avg(profit > 0), 6), NULL) AS win_rate
-    FROM decided
-    GROUP BY whale_id
-),
--- A sum of which no part is known is not known; one that has no parts is 0.
-profits AS (
-    SELECT whale_id,
-        iif(count(*) FILTER (WHERE state IN ('won', 'lost')), sum(settled_profit), 0) AS settled,
-        iif(count(*) FILTER (WHERE state = 'open'), sum(unrealized_profit), 0) AS unrealized,
-        iif(count(*) FILTER (WHERE state = 'open'), sum(value) FILTER (WHERE state = 'open'), 0) AS value,
-        count(*) FILTER (WHERE state = 'won') AS won,
-        count(*) FILTER (WHERE state = 'lost') AS lost
-    FROM positions
     GROUP BY whale_id
 ),
 parts AS (
@@ -78,60 +55,110 @@ parts AS (
             WHERE whale_id = w.id AND superseded_at IS NULL
             ORDER BY timestamp DESC LIMIT 1
         ) AS stored_at,
-        r.last_active_at AS removed_at,
-        c.positions_listed_at IS NOT NULL AS listed,
-        p.*, q.win_rate
+        r.last_active_at AS removed_at
     FROM whales AS w
-    LEFT JOIN whale_cursors AS c ON c.whale_id = w.id
-    LEFT JOIN profits AS p ON p.whale_id = w.id
-    LEFT JOIN rates AS q ON q.whale_id = w.id
     LEFT JOIN stored AS s ON s.whale_id = w.id
     LEFT JOIN removed AS r ON r.whale_id = w.id
+    WHERE :whales IS NULL OR w.id IN (SELECT value FROM json_each(:whales))
 ),
-computed ({_FIGURES}, id) AS (
+computed ({figures}, id) AS (
     SELECT round(volume, 6), buys + sells, max(coalesce(stored_at, removed_at), coalesce(removed_at, stored_at)),
         round(coalesce(day, 0), 6), round(coalesce(week, 0), 6), round(coalesce(month, 0), 6), buys, sells,
-        round(profit, 6),
-        iif(listed, round(iif(whale_id, settled, 0), 6), NULL),
+        round(profit, 6), id
+    FROM parts
+)
+SELECT * FROM computed AS c
+WHERE ({figures}) IS NOT (SELECT {figures} FROM whales AS w WHERE w.id = c.id)
+"""
+_TERMS = {"counts": _COUNTS, "realizes": _REALIZES, "buy": BUY, "sell": SELL, "merge": MERGE, "figures": _OF_TRADES}
+# The plus in GROUP BY keeps SQLite from following the index by whale: 1.9 s instead of 0.6 s over a million rows.
+_TRADES_OF_ALL = _TRADES.format(**_TERMS, of_whales="", whale="+whale_id")
+_TRADES_OF_SOME = _TRADES.format(
+    **_TERMS, of_whales="AND whale_id IN (SELECT value FROM json_each(:whales))", whale="whale_id"
+)
+
+_OF_POSITIONS = "settled_profit, open_profit, open_value, won_count, lost_count, win_rate, profit_complete"
+# A sum of which no part is known is not known; one that has no parts is 0. A position is decided when its market has a
+# result, or when it was sold; its profit is all that it has brought.
+_POSITIONS = f"""
+WITH sums AS (
+    SELECT whale_id,
+        iif(count(*) FILTER (WHERE state IN ('won', 'lost')), sum(settled_profit), 0) AS settled,
+        iif(count(*) FILTER (WHERE state = 'open'), sum(unrealized_profit), 0) AS unrealized,
+        iif(count(*) FILTER (WHERE state = 'open'), sum(value) FILTER (WHERE state = 'open'), 0) AS value,
+        count(*) FILTER (WHERE state = 'won') AS won,
+        count(*) FILTER (WHERE state = 'lost') AS lost,
+        iif(
+            count(*) FILTER (WHERE {positions.DECIDED}) >= {FEWEST_DECIDED},
+            avg(coalesce(settled_profit, 0) + coalesce(realized_profit, 0) > 0) FILTER (WHERE {positions.DECIDED}),
+            NULL
+        ) AS win_rate
+    FROM positions
+    GROUP BY whale_id
+),
+parts AS (
+    SELECT w.id, c.positions_listed_at IS NOT NULL AS listed, s.*
+    FROM whales AS w
+    LEFT JOIN whale_cursors AS c ON c.whale_id = w.id
+    LEFT JOIN sums AS s ON s.whale_id = w.id
+),
+computed ({_OF_POSITIONS}, id) AS (
+    SELECT iif(listed, round(iif(whale_id, settled, 0), 6), NULL),
         iif(listed, round(iif(whale_id, unrealized, 0), 6), NULL),
         iif(listed, round(iif(whale_id, value, 0), 6), NULL),
         iif(listed, coalesce(won, 0), NULL),
         iif(listed, coalesce(lost, 0), NULL),
-        iif(listed, win_rate, NULL),
+        iif(listed, round(win_rate, 6), NULL),
         id IN (SELECT value FROM json_each(:complete)),
         id
     FROM parts
 )
 SELECT * FROM computed AS c
-WHERE ({_FIGURES}) IS NOT (SELECT {_FIGURES} FROM whales AS w WHERE w.id = c.id)
+WHERE ({_OF_POSITIONS}) IS NOT (SELECT {_OF_POSITIONS} FROM whales AS w WHERE w.id = c.id)
 """
 
 
-def changed_figures(db: Database, now: int, complete: Iterable[int]) -> Sequence[Sequence[Any]]:
-    """Compute the figures of all whales from the rows; the windows end at ``now`` (ms).
+def update_trades(db: Database, now: int, whale_ids: Iterable[int] | None = None) -> int:
+    """Bring the figures of trades up to date, of all whales or of some; returns how many whales changed.
 
-    ``complete``: the whales (ids) of whose profit nothing is unknown.
-
-    Returns the figures that differ from those in ``whales``, each row followed by the whale's id. It is one statement,
-    and so one read transaction, which blocks no writer.
+    The windows end at ``now`` (ms). The figures are computed in one statement, and so in one read transaction, which
+    blocks no writer.
     """
     starts = {name: now - days * DAY_MS for name, days in (("day", 1), ("week", 7), ("month", 30))}
-    return db.rows(_CHANGED, starts | {"complete": json.dumps(list(complete))})
+    if whale_ids is None:
+        changed = db.rows(_TRADES_OF_ALL, starts | {"whales": None})
+    else:
+        changed = db.rows(_TRADES_OF_SOME, starts | {"whales": json.dumps(sorted(whale_ids))})
+    return _save(db, _OF_TRADES, changed, now)
+
+
+def update_positions(db: Database, now: int) -> int:
+    """Bring positions in line with the markets, and the whales' figures in line with their positions.
+
+    Returns how many whales changed. ``now`` in ms.
+    """
+    positions.settle(db, now)
+    complete = [whale_id for whale_id, unknown in positions.unknowns(db).items() if not unknown.reasons()]
+    return _save(db, _OF_POSITIONS, db.rows(_POSITIONS, {"complete": json.dumps(complete)}), now)
+
+
+def _save(db: Database, figures: str, changed: Sequence[Sequence[Any]], now: int) -> int:
+    """Store figures, each row followed by the whale's id."""
+    if changed:
+        marks = ", ".join("?" for _ in figures.split(","))
+        with db.write():
+            db.execute_many(
+                f"UPDATE whales SET ({figures}, updated_at, revision) = ({marks}, {now:d}, {db.revision():d})"
+                " WHERE id = ?",
+                changed,
+            )
+    return len(changed)
 
 
 def whale_count(db: Database) -> int:
     """How many whales there are."""
     count: int = db.value("SELECT count(*) FROM whales")
     return count
-
-
-def save_figures(db: Database, changed: Iterable[Sequence[Any]], now: int) -> None:
-    """Store rows of ``changed_figures``; inside a write transaction. ``now`` in ms."""
-    marks = ", ".join("?" for _ in _FIGURES.split(","))
-    db.execute_many(
-        f"UPDATE whales SET ({_FIGURES}, updated_at, revision) = ({marks}, {now:d}, {db.revision():d}) WHERE id = ?",
-        changed,
-    )
 
 
 def add_removed_sums(db: Database, until: int) -> None:

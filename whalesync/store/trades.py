@@ -98,8 +98,8 @@ def save_state(db: Database, whale_id: int, state: str, *, trades_changed: bool 
     )
 
 
-def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int], *, run_id: int, now: int) -> None:
-    """Store a batch and the state that speaks of it; inside a write transaction.
+def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int], *, run_id: int, now: int) -> bool:
+    """Store a batch and the state that speaks of it; inside a write transaction. Returns whether a trade changed.
 
     ``known_markets`` maps the exchange's ids of markets to ours; it is added to. ``now`` in ms.
     """
@@ -120,8 +120,9 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
     if batch.recounted:
         rejected.recount(db, batch.recounted)
     _update_rows(db, batch, now)
-    changed = batch.new or batch.revived or batch.superseded or batch.corrected or batch.rewritten
-    save_state(db, whale.id, batch.state, trades_changed=bool(changed))
+    changed = any((batch.new, batch.revived, batch.superseded, batch.corrected, batch.rewritten))
+    save_state(db, whale.id, batch.state, trades_changed=changed)
+    return changed
 
 
 def _update_rows(db: Database, batch: Batch, now: int) -> None:

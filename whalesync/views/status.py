@@ -112,8 +112,11 @@ def render(status: Status, console: Console) -> None:
             print_text(console, f"! {each.job} {text.plain(each.detail)}", "bold red", indent=2)
         elif (each.state != State.GOOD or each.error_count) and each.last_started_at is not None:
             print_text(console, f"- {each.job} {text.plain(each.detail)}", indent=2)
-    if all(each.last_started_at is None for each in status.jobs):
+    waiting = [each.job for each in status.jobs if each.last_started_at is None]
+    if len(waiting) == len(status.jobs):
         print_text(console, "No job has run yet.")
+    elif status.ok and waiting:
+        print_text(console, f"Not run yet: {', '.join(waiting)}. The others are healthy.")
     elif status.ok:
         print_text(console, "All jobs are healthy.", "green")
     if status.runs:

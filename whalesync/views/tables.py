@@ -293,10 +293,8 @@ def _whale_facts(detail: WhaleDetail, now: int, *, local: bool) -> list[tuple[st
     trades = text.counted(row["trade_count"], "trade")
     buys, sells = text.counted(row["buy_count"], "buy"), text.counted(row["sell_count"], "sell")
     windows = [f"{text.money(row[column])} in {name}" for column, name in _WINDOWS]
-    last = max(
-        (at for at in (row["last_active_at"], *(each["timestamp"] for each in detail.trades)) if at), default=None
-    )
-    facts = [
+    last = row["last_active_at"]
+    return [
         ("Whale", text.plain(row["label"]) or "(no label)"),
         ("Address", text.plain(row["address"]) + ("" if row["tracked"] else " (no longer tracked)")),
         (
@@ -307,9 +305,6 @@ def _whale_facts(detail: WhaleDetail, now: int, *, local: bool) -> list[tuple[st
         ("", ", ".join(windows)),
         *_profit_facts(detail),
     ]
-    if detail.trades and not row["trade_count"]:
-        facts.append(("", "These figures are not computed yet: run 'whalesync compute-stats'."))
-    return facts
 
 
 def _last_active(row: Row, now: int) -> str:

@@ -126,7 +126,7 @@ class LookUp:
         except UnknownMarket:
             self._not_found(topics)
             return markets
-        self._check(detail, target.external_id)
+        _check(detail, (TOPIC, target.external_id))
         children = _keys(detail)
         self._save(detail, [*topics, *(row for row in markets if row.key in children)], (TOPIC, target.external_id))
         return [row for row in markets if row.key not in children]
@@ -137,7 +137,7 @@ class LookUp:
         except UnknownMarket:
             self._not_found([row])
             return
-        self._check(detail, row.external_id)
+        _check(detail, row.key)
         if detail.may_be_child and detail.slug:
             try:
                 (family,) = yield [partial(self._api.fetch_by_slug, detail.slug)]
@@ -148,11 +148,6 @@ class LookUp:
                     self._save(family, [row])
                     return
         self._save(_as_known(detail, row) if detail.may_be_child else detail, [row])
-
-    def _check(self, detail: MarketDetail, external_id: str) -> None:
-        first = detail.records[0]
-        if isinstance(first, Market) and first.external_id != external_id:
-            raise InvalidResponse(f"Opinion.Trade: another market than {external_id:.20} came back")
 
     def _save(self, detail: MarketDetail, rows: Sequence[StoredMarket], *others: Key) -> None:
         bad = [record for record in detail.records if isinstance(record, RejectedRecord)]
@@ -183,6 +178,13 @@ class LookUp:
             )
         elif self._unknown:
             self._catalog.mark_deleted(self._unknown)
+
+
+def _check(detail: MarketDetail, key: Key) -> None:
+    """Raise InvalidResponse if it is another market: a topic and a market may share a number."""
+    first = detail.records[0]
+    if isinstance(first, Market) and first.key != key:
+        raise InvalidResponse(f"Opinion.Trade answered with the {first.kind} {first.external_id:.20}")
 
 
 def _latest(row: StoredMarket) -> int:

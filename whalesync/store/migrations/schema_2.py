@@ -218,11 +218,16 @@ def create_indexes_and_views(db: Database) -> None:
     """Make the indexes that are missing, and the views."""
     run(db, INDEXES + VIEWS)
     for tier in TIERS:
-        visible_at = f"visible_to_{tier}_at"
-        db.execute(
-            f"CREATE VIEW activity_{tier} AS SELECT {TIER_COLUMNS}, {ISO.format(visible_at)} AS visible_at"
-            f" FROM activity WHERE {visible_at} <= {NOW} ORDER BY timestamp DESC, id DESC"
-        )
+        create_tier_view(db, tier, TIER_COLUMNS)
+
+
+def create_tier_view(db: Database, tier: str, columns: str) -> None:
+    """Make the view of what a tier sees now."""
+    visible_at = f"visible_to_{tier}_at"
+    db.execute(
+        f"CREATE VIEW activity_{tier} AS SELECT {columns}, {ISO.format(visible_at)} AS visible_at"
+        f" FROM activity WHERE {visible_at} <= {NOW} ORDER BY timestamp DESC, id DESC"
+    )
 
 
 def run(db: Database, script: str) -> None:

@@ -1,0 +1,401 @@
+"""From install to running: ``setup``. Each step shows what it would change, asks, and may be declined and repeated."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import click
+import typer
+
+from whalesync.cli import parse
+from whalesync.cli.app import Command, new_app, now_ms, options, print_error, step_logger
+from whalesync.cli.host import PANEL, print_findings
+from whalesync.cli.watchlist import label_of, parse_entries, read_list
+from whalesync.errors import NoDatabase, SettingsError, UsageError, WhalesyncError
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, secrets_of
+from whalesync.exchanges.opinion_trade import API_URL
+from whalesync.redact import REDACTED, redact
+from whalesync.settings import DB, ENV_FILE, Setting, Settings, default_env_file, read_env_file
+from whalesync.store import whales
+from whalesync.store.database import open_database, open_existing
+from whalesync.store.whales import WatchEntry
+from whalesync.text import counted
+
+TRIES = 3  # of a key that is typed
+CANDIDATES = 10
+SHOWN_WALLETS = 5
+MAX_KEY_BYTES = 10_000
+
+app = new_app()
+
+
+class Answers(NamedTuple):
+    """What the options of the command answer; None or nothing: ask."""
+
+    yes: bool
+    key: str | None
+    no_key: bool
+    wallets: Sequence[WatchEntry]
+    discover: int | None
+    no_whales: bool
+    cron: bool | None
+
+
+@app.command(cls=Command, rich_help_panel=PANEL)
+def setup(
+    key_file: Annotated[str | None, typer.Option(metavar="FILE", help="Read the key there; -: standard input.")] = None,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Do not ask for a key.")] = False,
+    import_: Annotated[
+        str | None, typer.Option("--import", metavar="FILE", help="Watch the wallets of this file, as 'whales import'.")
+    ] = None,
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Watch this wallet; may be repeated.")
+    ] = None,
+    discover: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="N", help="Watch the first N of the leaderboard.")
+    ] = None,
+    no_whales: Annotated[bool, typer.Option("--no-whales", help="Leave the watch list as it is.")] = False,
+    cron: Annotated[
+        bool | None, typer.Option("--cron/--no-cron", help="Add the missing crontab lines, or not.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes where that is safe.")] = False,
+) -> int:
+    """From install to running: key, env file, watch list, crontab lines, then the findings of 'doctor'.
+
+    Each step shows what it would change and asks first. It may be run again at any time.
+
+    Without a terminal: whalesync setup --yes --key-file FILE --import FILE
+    """
+    parse.only_one(**{"key-file": key_file is not None, "no-key": no_key})
+    parse.only_one(**{"no-whales": no_whales, "import": import_ is not None, "discover": discover is not None})
+    parse.only_one(**{"no-whales": no_whales, "add": bool(add)})
+    if key_file == import_ == "-":
+        raise UsageError("standard input can be only one of --key-file and --import")
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    if not (interactive or yes or key_file or no_key or import_ or add or discover or no_whales or cron is not None):
+        raise UsageError(
+            "standard input is not a terminal, so nothing can be asked: give --yes, and --key-file FILE or --no-key,"
+            " --import FILE or --no-whales"
+        )
+    answers = Answers(
+        yes=yes,
+        key=None if key_file is None else _read_key(key_file),
+        no_key=no_key,
+        wallets=[
+            *(parse_entries(import_, read_list(import_)) if import_ else ()),
+            *(WatchEntry(parse.parse_address(address)) for address in add or ()),
+        ],
+        discover=discover,
+        no_whales=no_whales,
+        cron=cron,
+    )
+    return Sitting(answers, interactive=interactive).run()
+
+
+class Sitting:
+    """One run of ``setup``. A step returns whether what it is for is in place."""
+
+    def __init__(self, answers: Answers, *, interactive: bool) -> None:
+        self.answers = answers
+        self.interactive = interactive
+        self.exchange = EXCHANGES[DEFAULT_EXCHANGE]
+        self.key_setting = next(each for each in self.exchange.settings if each.secret)
+        self.new_key: str | None = None
+        self.secrets: set[str] = {answers.key} if answers.key else set()
+        self.load()
+
+    def load(self) -> None:
+        """Read the settings as they are now.
+
+        Raises:
+            SettingsError: one of them is wrong.
+        """
+        given = options()
+        overrides = {DB.name: given.db, API_URL.name: given.api_url}
+        self.settings = Settings.load(overrides=overrides, may_be_missing=True)
+        for each in all_settings():
+            if not each.secret:  # a wrong key is a matter of its step
+                self.settings.get(each)
+        self.given = {name: text for name, text in overrides.items() if text is not None}
+        if given.db is not None:
+            self.given[DB.name] = str(self.settings.db)
+        self.secrets.update(secrets_of(self.settings))
+        self.env_file = self.settings.env_file or default_env_file()
+
+    def run(self) -> int:
+        """Take the steps, then say what ``doctor`` finds; returns the exit code."""
+        from whalesync.host.doctor import examine
+
+        not_done = [step.name for step in STEPS]
+        try:
+            for number, step in enumerate(STEPS, start=1):
+                print_error(f"{number}/{len(STEPS)} {step.name}")
+                if self.take(step):
+                    not_done.remove(step.name)
+        except (KeyboardInterrupt, click.Abort):
+            self.say(f"Stopped. Not done: {', '.join(not_done)}. 'whalesync setup' continues from there.")
+            raise
+        if not_done:
+            self.say(f"Not done: {', '.join(not_done)}. 'whalesync setup' may be run again at any time.")
+        print_error("doctor")
+        self.load()
+        code = print_findings(examine(self.settings, now=now_ms()))
+        self.say("Next: 'whalesync status', now and in five minutes; 'whalesync activity' shows the trades.")
+        return code
+
+    def take(self, step: Step) -> bool:
+        """Take one step; a failure is said, and is not one of the steps after it."""
+        try:
+            return step.take(self)
+        except WhalesyncError as exc:
+            self.say(f"{exc}.")
+            return False
+
+    def take_key(self) -> bool:
+        """Find a key that the exchange accepts; it is kept by the next step."""
+        from whalesync.host.setup import Verdict
+
+        title = self.exchange.title
+        if self.answers.no_key:
+            self.say("Skipped.")
+            return self.key_setting.name in self.settings.values
+        present = self.answers.key or self.settings.values.get(self.key_setting.name)
+        if present:
+            verdict, why = self.try_key(present)
+            self.say(why if self.answers.key else f"Done already: {why}" if verdict is Verdict.ACCEPTED else why)
+            is_usable = verdict is not Verdict.REJECTED
+            if is_usable and self.answers.key:
+                self.new_key = present
+            if is_usable and (self.answers.key or not self.confirm("Use another key?", default=False)):
+                return verdict is Verdict.ACCEPTED
+        if not self.interactive:
+            self.say(f"Give --key-file FILE for a key of {title}. Until you have one: 'whalesync sandbox'.")
+            return False
+        for _ in range(TRIES):
+            key = self.ask(f"Key of {title} (not shown; Enter: none yet)", hide_input=True)
+            if not key:
+                break
+            self.secrets.add(key)
+            verdict, why = self.try_key(key)
+            self.say(why)
+            if verdict is not Verdict.REJECTED:
+                self.new_key = key
+                return verdict is Verdict.ACCEPTED
+        instead = "The present one stays." if present else "Until you have one: 'whalesync sandbox'."
+        self.say(f"No new key. {instead}")
+        return False
+
+    def take_env_file(self) -> bool:
+        """Write the key, and what was given, into the env file; make it private."""
+        from whalesync.host import env_file
+        from whalesync.host.setup import missing_values
+
+        path, declared = self.env_file, all_settings()
+        in_file = read_env_file(path if path.exists() else None)
+        given = {**self.given, **({self.key_setting.name: self.new_key} if self.new_key else {})}
+        changes = missing_values(declared, in_file=in_file, given=given, environ=os.environ)
+        mode = env_file.open_to_others(path)
+        if changes:
+            self.say(f"{path} (mode 600{f', now {mode:o}' if mode else ''}) would get:")
+            for each in declared:
+                if text := changes.get(each.name):
+                    replaced = " (instead of another value)" if each.name in in_file else ""
+                    self.say(f"  {each.name}={REDACTED if each.secret else text}{replaced}")
+            if not self.confirm("Write it?", given=True if self.answers.key and self.new_key else None):
+                return False
+            env_file.write(path, changes)
+            self.say("Written.")
+        elif mode:
+            self.say(f"Other users may use {path} (mode {mode:o}).")
+            if not self.confirm("Make it yours alone (mode 600)?"):
+                return False
+            env_file.make_private(path)
+        elif path.exists():
+            self.say(f"Done already: {path}, which only its owner may use, has all that is set.")
+        else:
+            self.say(f"Nothing to write into {path} yet.")
+            return False
+        self.say_what_differs({**in_file, **changes}, declared)
+        return True
+
+    def take_watch_list(self) -> bool:
+        """Put wallets on the watch list."""
+        present = self.watched()
+        if present:
+            self.say(f"Done already: {counted(len(present), 'wallet')} on the watch list.")
+        if self.answers.no_whales:
+            return bool(present)
+        listed = self.candidates(self.answers.discover, present) if self.answers.discover else []
+        entries = self.new_entries([*self.answers.wallets, *listed], present)
+        given = bool(self.answers.wallets or self.answers.discover)
+        if not given and self.interactive and (not present or self.confirm("Add wallets?", default=False)):
+            entries = self.new_entries(self.choose(present), present)
+        if not entries:
+            if not present:
+                self.say("The watch list is empty; 'whalesync whales add' and 'whalesync whales discover' fill it.")
+            return bool(present)
+        names = [f"{each.address} {each.label or ''}".rstrip() for each in entries]
+        more = f" and {len(names) - SHOWN_WALLETS} more" if len(names) > SHOWN_WALLETS else ""
+        self.say(f"To add to {self.settings.db}: {', '.join(names[:SHOWN_WALLETS])}{more}")
+        if not self.confirm("Add them?", given=True if given else None):
+            return bool(present)
+        with open_database(self.settings.db) as db:
+            added = whales.add(db, entries, now_ms())
+        self.say(f"Added {counted(added.new, 'wallet')} to the watch list.")
+        return True
+
+    def take_cron(self) -> bool:
+        """Add the missing lines to this user's crontab."""
+        from whalesync.host import crontab
+        from whalesync.host.setup import plan_cron
+
+        if self.answers.cron is False:
+            self.say("Skipped.")
+            return False
+        if not crontab.is_available():
+            self.say("This host has no 'crontab': use systemd timers, see the README.")
+            return False
+        text = crontab.read()
+        plan = plan_cron(text)
+        if plan.present:
+            self.say(f"Done already: {', '.join(job.command for job in plan.present)}.")
+        if plan.commented_out:
+            names = ", ".join(job.command for job in plan.commented_out)
+            self.say(f"Commented out, and left so: {names}. 'crontab -e' removes the '#'.")
+        if not plan.missing:
+            return not plan.commented_out
+        program = crontab.this_program()
+        entries = [crontab.entry(job, program, self.env_file, self.settings.db) for job in plan.missing]
+        self.say(f"Your crontab has {counted(len(text.splitlines()), 'line')}, which stay. To be added:")
+        for line in "\n".join(entries).splitlines():
+            self.say(f"  {line}")
+        why = self.why_cron_would_fail()
+        if why:
+            self.say(f"These jobs would fail: {why}")
+        if not self.confirm("Add them?", given=self.answers.cron, default=not why):
+            return False
+        if crontab.read() != text:
+            self.say("Your crontab has changed in the meantime and was not touched: run 'whalesync setup' again.")
+            return False
+        crontab.replace(crontab.with_entries(text, entries))
+        self.say("Added.")
+        return not plan.commented_out
+
+    def try_key(self, key: str) -> tuple[object, str]:
+        """Make one request with a key; see ``whalesync.host.setup.try_key``."""
+        from whalesync.host import setup
+
+        return setup.try_key(self.exchange, setup.with_values(self.settings, {self.key_setting.name: key}))
+
+    def say_what_differs(self, in_file: Mapping[str, str], declared: Sequence[Setting[object]]) -> None:
+        """Name what the environment sets to another value than the env file, and wins in this shell but not in cron."""
+        names = [each.name for each in declared if os.environ.get(each.name) and each is not ENV_FILE]
+        for name in names:
+            if name in in_file and in_file[name] != os.environ[name]:
+                self.say(f"{name} has another value in the environment, which wins in this shell; cron has the file's.")
+
+    def new_entries(self, entries: Iterable[WatchEntry], present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
+        """Return the wallets that are not watched yet, and those of the user's own list that get another label."""
+        own = {(each.platform, each.address) for each in self.answers.wallets}
+        return [
+            each
+            for each in entries
+            if (key := (each.platform, each.address)) not in present
+            or (key in own and each.label and each.label != present[key]["label"])
+        ]
+
+    def watched(self) -> dict[tuple[str, str], Any]:
+        """Return the rows of the watch list, by exchange and address."""
+        try:
+            with open_existing(self.settings.db) as db:
+                return {(row["platform"], row["address"]): row for row in whales.listed(db)}
+        except NoDatabase:
+            return {}
+
+    def candidates(self, limit: int, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
+        """Print the first of the leaderboard and return them; none if it cannot be read."""
+        from whalesync.views import tables
+        from whalesync.views.output import console_on
+
+        try:
+            found = self.exchange.discover(
+                self.settings, by="profit", period="month", limit=limit, log_step=step_logger()
+            )
+        except WhalesyncError as exc:
+            self.say(f"The leaderboard cannot be read: {exc}")
+            return []
+        rows = [{**each._asdict(), "whale": present.get((self.exchange.name, each.address))} for each in found]
+        tables.render_candidates(rows, console_on(sys.stderr), by="profit")
+        return [WatchEntry(each.address, label_of(each.name), self.exchange.name) for each in found]
+
+    def choose(self, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
+        """Ask which wallets to add: of the leaderboard, by address, or from a file."""
+        from whalesync.host.setup import chosen
+
+        candidates = self.candidates(CANDIDATES, present)
+        places = "Numbers of this list such as 1,3-5, addresses" if candidates else "Addresses"
+        while True:
+            answer = self.ask(f"{places}, or a file of them (Enter: none)")
+            file = os.path.expanduser(answer)  # noqa: PTH111  (Path refuses what is no path, such as 20 addresses)
+            try:
+                if os.path.isfile(file):  # noqa: PTH113
+                    return list(parse_entries(answer, read_list(file)))
+                return chosen(answer, candidates, lambda word: WatchEntry(parse.parse_address(word)))
+            except UsageError as exc:
+                self.say(f"{exc}.")
+
+    def why_cron_would_fail(self) -> str | None:
+        """Return why a job that has nothing but its crontab line would fail, None if it would not."""
+        try:
+            bare = Settings.load({ENV_FILE.name: str(self.env_file), DB.name: str(self.settings.db)})
+            self.exchange.check_settings(bare)
+        except SettingsError as exc:
+            return str(exc)
+        return None
+
+    def confirm(self, question: str, *, given: bool | None = None, default: bool = True) -> bool:
+        """Return the answer of an option, else of ``--yes``, which is the default, else of whoever is there."""
+        if given is not None:
+            return given
+        if self.answers.yes or not self.interactive:
+            if default and not self.answers.yes:
+                self.say(f"{question} Not without --yes.")
+            return default and self.answers.yes
+        return click.confirm(f"  {question}", default=default, err=True)
+
+    def ask(self, question: str, *, hide_input: bool = False) -> str:
+        """Return what is typed, "" for nothing."""
+        answer: str = click.prompt(f"  {question}", default="", show_default=False, hide_input=hide_input, err=True)
+        return answer.strip()
+
+    def say(self, text: str) -> None:
+        """Print a line of a step on standard error, without secrets."""
+        print_error(f"  {redact(text, self.secrets)}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the sitting."""
+
+    name: str
+    take: Callable[[Sitting], bool]
+
+
+STEPS = (
+    Step("key", Sitting.take_key),
+    Step("env file", Sitting.take_env_file),
+    Step("watch list", Sitting.take_watch_list),
+    Step("cron", Sitting.take_cron),
+)
+
+
+def _read_key(file: str) -> str:
+    """Return the key that a file or standard input holds: never an argument, which the process list would show."""
+    text = read_list(file)
+    if len(text) > MAX_KEY_BYTES or not text.strip() or len(text.split()) != 1:
+        raise UsageError(f"{'standard input' if file == '-' else file} must hold the key and nothing else")
+    return text.strip()

@@ -1,0 +1,397 @@
+"""What the tables, views and columns of the file mean, and queries to begin with: Datasette's metadata, and the README.
+
+The format is that of Datasette 0.65 (docs.datasette.io/en/stable/metadata.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TITLE = "whalesync"
+ABOUT = (
+    "Every trade of the whales that are watched on prediction exchanges. Money is in USD, prices are from 0 to 1. Times"
+    " whose names end in _at, and timestamp, are milliseconds since 1970 UTC. An empty cell means: not known."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table or view.
+
+    Args:
+        about: a sentence.
+        columns: what each column means.
+        sort_desc: the column by which it is sorted at first, the largest value first.
+        facets: columns of few values, to narrow the rows down by.
+        size: rows a page.
+    """
+
+    about: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    sort_desc: str | None = None
+    facets: tuple[str, ...] = ()
+    size: int = 50
+
+
+_MARKET = "our number of the market, see markets"
+_WHALE = "our number of the whale, see whales"
+_REVISION = "a number that grows over the whole file with every change of a row"
+_STATE = "open; won, lost: the market is resolved; void: it ended without a result; closed: sold or merged"
+
+_ACTIVITY = {
+    "id": "grows with each trade that is stored",
+    "time": "when it was made, UTC",
+    "whale_label": "its name on the watch list",
+    "market_title": "the market's title, after that of its topic",
+    "action": "BUY, SELL, or what else the exchange says",
+    "outcome": "YES or NO",
+    "outcome_label": "the outcome, as the exchange names it",
+    "amount": "USD that were paid or received",
+    "price": "USD a share, from 0 to 1",
+    "shares": "how many",
+    "fee": "USD",
+    "profit": "USD that it has realized, by the exchange; of sales and merges",
+    "tx_hash": "the transaction",
+    "whale_address": "the wallet",
+    "market_category": "the market's first label",
+    "market_external_id": "the exchange's number of the market",
+    "market_url": "the market's page",
+    "whale_id": _WHALE,
+    "market_id": _MARKET,
+    "platform": "the exchange",
+    "timestamp": "when it was made",
+    "visible_at": "since when the tier sees it, UTC",
+}
+
+TABLES: Mapping[str, Table] = {
+    "activity_pro_plus": Table("The trades that Pro Plus sees now, newest first.", _ACTIVITY, facets=("action",)),
+    "activity_pro": Table("The trades that Pro sees now: 30 s after they were made, newest first.", _ACTIVITY),
+    "activity_free": Table("The trades that Free sees now: 15 min after they were made, newest first.", _ACTIVITY),
+    "holdings": Table(
+        "Every position with its whale and market, in cents: open ones first, the most valuable of them first.",
+        {
+            "id": "as in positions",
+            "whale_label": "its name on the watch list",
+            "market_title": "the market's title, after that of its topic",
+            "outcome": "YES or NO",
+            "outcome_label": "the outcome, as the exchange names it",
+            "state": _STATE,
+            "shares": "how many are held, or were held to the end",
+            "avg_price": "USD that were paid for a share",
+            "price": "the latest price; 1 or 0 once it is won or lost",
+            "value": "USD: the shares at the latest price",
+            "cost": "USD that were paid for all of them",
+            "unrealized_profit": "USD: the value less the cost; of open positions",
+            "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
+            "realized_profit": "USD, by the exchange; of what was sold or merged",
+            "gap": "why a figure is not certain",
+            "whale_address": "the wallet",
+            "first_seen": "when it was first seen, UTC",
+            "closed": "when it was closed, UTC",
+            "market_category": "the market's first label",
+            "market_external_id": "the exchange's number of the market",
+            "market_status": "as in markets",
+            "market_result": "yes or no",
+            "market_url": "the market's page",
+            "whale_id": _WHALE,
+            "market_id": _MARKET,
+            "platform": "the exchange",
+        },
+        facets=("state",),
+    ),
+    "whales": Table(
+        "One row for each wallet that is or was on the watch list.",
+        {
+            "id": "our number",
+            "platform": "the exchange",
+            "address": "the wallet, in lower case",
+            "label": "its name",
+            "tracked": "1 while it is on the watch list, else 0",
+            "total_volume": "USD bought and sold, over the whole known history; cleanup does not lower it",
+            "trade_count": "buys and sells, likewise",
+            "last_active_at": "when it last traded",
+            "volume_24h": "USD bought and sold in the last 24 hours, as of the last sync or compute-stats",
+            "volume_7d": "likewise, in 7 days",
+            "volume_30d": "likewise, in 30 days",
+            "buy_count": "buys, over the whole known history",
+            "sell_count": "sells, likewise",
+            "realized_profit": "USD: what the exchange says of sales and merges, over the whole known history",
+            "created_at": "when it was put on the watch list",
+            "updated_at": "when the row last changed",
+            "revision": _REVISION,
+            "settled_profit": "USD of positions that were held until their market was resolved",
+            "open_profit": "USD of open positions at the latest prices",
+            "open_value": "USD: the value of open positions at the latest prices",
+            "won_count": "positions in resolved markets that won",
+            "lost_count": "positions in resolved markets that lost",
+            "win_rate": "the share of decided positions (settled, or sold) that made money; empty below 20 of them",
+            "profit_complete": "1 if nothing is unknown of the profit, else 0: 'whalesync whales show' says what is",
+        },
+        sort_desc="volume_7d",
+        facets=("tracked",),
+    ),
+    "markets": Table(
+        "One row for each market that can be traded, and one for each topic that groups several.",
+        {
+            "id": "our number",
+            "platform": "the exchange",
+            "kind": "market: can be traded; topic: the parent of several",
+            "external_id": "the exchange's number; topics and markets are numbered apart",
+            "parent_external_id": "that of its topic",
+            "title": "without that of its topic",
+            "category": "its first label, else that of its topic, else other",
+            "status": "created, activated, resolving, resolved, failed or deleted; empty: known only from a trade",
+            "yes_label": "the name of the first outcome",
+            "no_label": "the name of the second outcome",
+            "yes_token_id": "the token of the first outcome",
+            "no_token_id": "the token of the second outcome",
+            "yes_price": "the latest price of the first outcome's token",
+            "no_price": "1 less that",
+            "price_updated_at": "when that price was first seen",
+            "volume": "USD",
+            "volume_24h": "USD in 24 hours",
+            "volume_7d": "USD in 7 days",
+            "liquidity": "USD resting in the order book of the first outcome's token",
+            "price_left_out_since": "since when runs have had no time to ask for its price",
+            "liquidity_left_out_since": "since when runs have had no time to ask for its liquidity",
+            "end_date": "when trading ends; that of its topic, if it has none",
+            "resolved_at": "when it was resolved, by the exchange, or when first seen so",
+            "result": "yes or no",
+            "url": "its page",
+            "created_at": "when it was made, by the exchange, or when first seen",
+            "updated_at": "when the row last changed",
+            "revision": _REVISION,
+            "looked_up_at": "when the exchange was last asked for it by its id",
+        },
+        sort_desc="volume",
+        facets=("status", "category", "kind"),
+    ),
+    "positions": Table(
+        "One row for each outcome that a whale holds or held; holdings shows them with names.",
+        {
+            "id": "our number",
+            "whale_id": _WHALE,
+            "market_id": _MARKET,
+            "platform": "the exchange",
+            "token_id": "the token of the outcome",
+            "outcome": "YES or NO",
+            "outcome_label": "the outcome, as the exchange names it",
+            "shares": "how many are held, or were held to the end",
+            "avg_price": "USD that were paid for a share",
+            "cost": "USD that were paid for all of them",
+            "price": "the latest price; 1 or 0 once it is won or lost",
+            "value": "USD: the shares at the latest price",
+            "unrealized_profit": "USD: the value less the cost; of open positions",
+            "state": _STATE,
+            "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
+            "realized_profit": "USD, by the exchange; of what was sold or merged",
+            "gap": "why a figure is not certain",
+            "first_seen_at": "when it was first seen",
+            "listed_at": "when the exchange last listed it, if it does so no longer",
+            "unlisted_since": "since when the exchange lists it no longer",
+            "closed_at": "when it was closed",
+            "updated_at": "when the row last changed",
+            "revision": _REVISION,
+        },
+        sort_desc="value",
+        facets=("state",),
+    ),
+    "whale_activity": Table(
+        "One row for each fill; the activity views show them with names.",
+        {
+            "id": "grows with each trade that is stored, and is never used again",
+            "whale_id": _WHALE,
+            "market_id": _MARKET,
+            "platform": "the exchange",
+            "tx_hash": "the transaction",
+            "action": "BUY, SELL, or what else the exchange says",
+            "outcome": "YES or NO",
+            "amount": "USD that were paid or received",
+            "price": "USD a share, from 0 to 1",
+            "shares": "how many",
+            "fee": "USD",
+            "profit": "USD that it has realized, by the exchange; of sales and merges",
+            "timestamp": "when it was made",
+            "visible_to_pro_plus_at": "since when Pro Plus sees it",
+            "visible_to_pro_at": "since when Pro sees it",
+            "visible_to_free_at": "since when Free sees it",
+            "fill_key": "tells fills apart: a hash of what is final when a fill happens",
+            "copy": "1, 2, … for fills that agree in everything",
+            "outcome_label": "the outcome, as the exchange names it",
+            "token_id": "the token of the outcome",
+            "stored_at": "when it was stored",
+            "superseded_at": "since when the exchange no longer lists it; such a row counts for nothing",
+            "revision": _REVISION,
+        },
+        sort_desc="timestamp",
+        facets=("action",),
+    ),
+    "sync_logs": Table(
+        "One row for each run of a job.",
+        {
+            "id": "our number",
+            "type": "markets, whales, positions, stats, cleanup or verify",
+            "status": "running, completed or failed",
+            "started_at": "when it began",
+            "ended_at": "when it ended",
+            "item_count": "markets received, new trades, positions held, whales computed, rows deleted, rows repaired",
+            "error": "what went wrong, also in a part of a completed run",
+            "error_count": "how many problems there were",
+        },
+        sort_desc="id",
+        facets=("type", "status"),
+    ),
+    "rejected_records": Table(
+        "One row for each distinct record that could not be read. One that becomes readable later is stored then.",
+        {
+            "id": "our number",
+            "sync_log_id": "the last run that met it",
+            "whale_id": "the whale in whose list it stands",
+            "source": "the list",
+            "reason": "why it could not be read",
+            "payload": "the record, as it came",
+            "timestamp": "its place in a wallet's list",
+            "copies": "how often it is listed",
+            "first_seen_at": "when a run first met it",
+            "last_seen_at": "when a run last met it",
+            "seen_count": "how many runs met it",
+            "fingerprint": "a hash of the payload",
+        },
+        sort_desc="last_seen_at",
+    ),
+}
+
+INTERNAL: Mapping[str, Table] = {
+    "activity": Table(
+        "Every trade that counts: what the activity views are made from.",
+        {
+            **{name: text for name, text in _ACTIVITY.items() if name != "visible_at"},
+            "visible_to_pro_plus_at": "since when Pro Plus sees it",
+            "visible_to_pro_at": "since when Pro sees it",
+            "visible_to_free_at": "since when Free sees it",
+        },
+    ),
+    "whale_cursors": Table(
+        "How far each wallet's lists have been read.",
+        {
+            "whale_id": _WHALE,
+            "state": "of the sync of its trades",
+            "left_out_since": "since when runs have had no time for it",
+            "trades_changed": "1 if its trades have changed since its positions were last worked out",
+            "positions_listed_at": "when its positions were last read whole",
+            "positions_total": "how many there were",
+        },
+    ),
+    "removed_sums": Table(
+        "What cleanup has deleted, by whale and UTC day, so that totals do not fall.",
+        {
+            "whale_id": _WHALE,
+            "day": "its first millisecond",
+            "volume": "USD",
+            "profit": "USD",
+            "buys": "how many",
+            "sells": "how many",
+            "last_active_at": "the last trade",
+        },
+    ),
+    "removed_flows": Table(
+        "What the trades that cleanup has deleted did to each position.",
+        {
+            "whale_id": _WHALE,
+            "market_id": _MARKET,
+            "outcome": "YES or NO",
+            "label": "the outcome, as the exchange names it",
+            "shares_in": "bought or split",
+            "cost_in": "USD that were paid for them",
+            "shares_out": "sold or merged",
+            "cost_out": "USD that had been paid for those",
+            "realized_profit": "USD, by the exchange",
+            "unknown": "trades that lack a figure",
+            "first_at": "the first trade",
+            "last_at": "the last trade",
+        },
+    ),
+    "facts": Table("A few numbers, such as when the file was made.", {"name": "which", "value": "the number"}),
+}
+"""Not for reading: hidden in Datasette."""
+
+QUERIES: Mapping[str, tuple[str, str]] = {
+    "top_whales": (
+        "The top whales of this week",
+        """\
+SELECT coalesce(label, address) AS whale, volume_7d, total_volume, realized_profit
+FROM whales ORDER BY volume_7d DESC LIMIT 10;""",
+    ),
+    "last_market": (
+        "What the whales do in one market (here the one traded last)",
+        """\
+SELECT whale_label, outcome, action, count(*) AS fills, sum(amount) AS usd
+FROM activity_pro_plus
+WHERE market_id = (SELECT market_id FROM whale_activity ORDER BY timestamp DESC LIMIT 1)
+GROUP BY whale_address, outcome, action ORDER BY usd DESC;""",
+    ),
+    "transactions": (
+        "The fills of one transaction together, the latest transactions first",
+        """\
+SELECT tx_hash, datetime(timestamp / 1000, 'unixepoch') AS time, count(*) AS fills, sum(amount) AS usd
+FROM activity
+WHERE timestamp > (SELECT max(timestamp) - 86400000 FROM whale_activity)
+GROUP BY tx_hash ORDER BY timestamp DESC LIMIT 20;""",
+    ),
+    "free_feed": (
+        "The feed of a tier",
+        """\
+SELECT time, whale_label, action, outcome, amount, price, market_title FROM activity_free LIMIT 50;""",
+    ),
+    "open_positions": (
+        "Who holds what",
+        """\
+SELECT whale_label, market_title, outcome, shares, avg_price, price, value, unrealized_profit
+FROM holdings WHERE state = 'open' LIMIT 20;""",
+    ),
+    "profit": (
+        "Who profits, and how",
+        """\
+SELECT coalesce(label, address) AS whale, realized_profit, settled_profit, open_profit, win_rate, profit_complete
+FROM whales ORDER BY realized_profit + settled_profit DESC LIMIT 20;""",
+    ),
+    "failed_runs": (
+        "The runs that failed, or failed in a part",
+        """\
+SELECT datetime(started_at / 1000, 'unixepoch') AS started, type, status, error_count, error
+FROM sync_logs WHERE error IS NOT NULL ORDER BY id DESC LIMIT 20;""",
+    ),
+}
+"""By name: title and SQL."""
+
+
+# Datasette lists the columns' meanings above the rows, one below the other, which fills the first screen.
+_STYLE = "<style>dl.column-descriptions {columns: 20em; font-size: 0.8rem; max-height: 11em; overflow: auto}</style>"
+
+
+def datasette(database: str) -> dict[str, Any]:
+    """Return Datasette's metadata for a file; ``database`` is its name without the ending, as Datasette calls it."""
+    tables = {name: _shown(table) for name, table in TABLES.items()}
+    tables |= {name: {**_shown(table), "hidden": True} for name, table in INTERNAL.items()}
+    tables["_sqlite_migrations"] = {"hidden": True}
+    queries = {name: {"title": title, "sql": sql} for name, (title, sql) in QUERIES.items()}
+    return {
+        "title": TITLE,
+        "description": ABOUT,
+        "databases": {database: {"description": ABOUT, "tables": tables, "queries": queries}},
+    }
+
+
+def _shown(table: Table) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "description_html": table.about + _STYLE,
+        "columns": dict(table.columns),
+        "size": table.size,
+    }
+    if table.sort_desc:
+        shown["sort_desc"] = table.sort_desc
+    if table.facets:
+        shown["facets"] = list(table.facets)
+    return shown
