@@ -88,6 +88,10 @@ Exchange = Annotated[
 Local = Annotated[bool, typer.Option("--local", help="Show times in the zone of this host.")]
 Limit = Annotated[int, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
 
+LimitEach = Annotated[
+    int | None, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows of each table.")
+]
+
 
 def parse_address(text: str) -> str:
     """Return a wallet address in lower case.

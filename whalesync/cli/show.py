@@ -22,7 +22,7 @@ from whalesync.cli.app import (
     print_result,
     settings,
 )
-from whalesync.cli.parse import Category, Exchange, Limit, Local, WhaleName
+from whalesync.cli.parse import Category, Exchange, Limit, LimitEach, Local, WhaleName
 from whalesync.errors import NoDatabase, UsageError
 from whalesync.store.database import Database, open_existing
 
@@ -235,9 +235,7 @@ def markets(
 def show(
     market: Annotated[str, typer.Argument(metavar="MARKET", help="An id, or words of the title.")],
     exchange: Exchange = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=parse.MAX_ROWS, metavar="N", help="Show at most N rows of each table.")
-    ] = None,
+    limit: LimitEach = None,
     as_json: Json = False,
 ) -> None:
     """One market: its price, the markets of a topic, and what the watched whales hold and trade in it.

@@ -11,7 +11,7 @@ import typer
 
 from whalesync.cli import parse
 from whalesync.cli.app import Command, Csv, Json, new_app, now_ms, print_error, print_result, settings, step_logger
-from whalesync.cli.parse import Exchange, Limit, Local, Whale
+from whalesync.cli.parse import Exchange, Limit, LimitEach, Local, Whale
 from whalesync.errors import NoDatabase, OutOfTime, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from whalesync.exchanges.base import Exchange as ExchangeEntry
@@ -131,10 +131,7 @@ def list_(
 def show(
     whale: Whale,
     exchange: Exchange = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, max=parse.MAX_ROWS, metavar="N", help="Show at most N positions, markets and trades."),
-    ] = None,
+    limit: LimitEach = None,
     local: Local = False,
     as_json: Json = False,
 ) -> None:
