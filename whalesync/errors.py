@@ -5,6 +5,7 @@
     WhalesyncError              exit code 1
     ├── SettingsError           2: the environment or the env file is wrong
     ├── UsageError              2: an argument is wrong
+    │   └── Ambiguous           it fits several things
     ├── AnotherRunActive        75: another run of the same job is active
     ├── JobActive               75: a job is running that this command must not meet
     ├── StoreError              the database file cannot be used as it is
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Sequence
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -56,6 +58,14 @@ class UsageError(WhalesyncError):
     """An argument of the command line is wrong."""
 
     exit_code = 2
+
+
+class Ambiguous(UsageError):
+    """An argument fits several things. ``choices`` has a line for each, with what names it alone."""
+
+    def __init__(self, message: str, choices: Sequence[str]) -> None:
+        super().__init__(message)
+        self.choices = choices
 
 
 class AnotherRunActive(WhalesyncError):

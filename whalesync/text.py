@@ -1,8 +1,8 @@
 """Format text and figures for people. Text from outside is data: it is shown, never interpreted.
 
 Conventions: money in USD with cents; a price, which is a probability from 0 to 1, as cents of a dollar with one
-decimal (``62.5¢``), the way prediction markets quote outcomes; times in UTC. What is not known is shown as
-``UNKNOWN``, never as zero.
+decimal (``62.5¢``), the way prediction markets quote outcomes; times in UTC, or in the zone of the host. What is not
+known is shown as ``UNKNOWN``, never as zero.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from whalesync.records import BUY, SELL
 
@@ -34,10 +35,18 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 TOPIC_SEPARATOR = " › "
 
+_LINK = re.compile(r"https://[!-~]{1,2000}")
+_SHORT_ID = 10  # as many characters of a long id are shown: 0x and 8 hex digits
+
 
 def plain(text: str | None) -> str:
     r"""Escape everything harmful, as ``\x1b``, ``\n`` or ``\u202e``; "" for None."""
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text or "")
+
+
+def link(url: str | None) -> str | None:
+    """Return an address that a terminal may be given as a link: https, printable ASCII; None for any other."""
+    return url if url and _LINK.fullmatch(url) else None
 
 
 def csv_cell(value: object) -> object:
@@ -93,9 +102,9 @@ def count(number: float | None) -> str:
     return f"{number:,.2f}" if isinstance(number, float) else f"{number:,}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int | None, noun: str) -> str:
     """Format as ``1 trade`` or ``1,234 trades``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
 def id_ranges(ids: Iterable[int]) -> str:
@@ -116,14 +125,24 @@ def size(byte_count: int) -> str:
     return decimal(byte_count)
 
 
-def iso(ms: int | None) -> str:
-    """Format as ``2026-03-01T12:00:00Z``; a number outside the calendar is shown as it is."""
+def iso(ms: int | None, *, local: bool = False) -> str:
+    """Format as ``2026-03-01T12:00:00Z``, ``local`` as ``2026-03-01T13:00:00+01:00``, in the host's zone.
+
+    A number outside the calendar is shown as it is.
+    """
     if ms is None:
         return UNKNOWN
     try:
+        if local:
+            return datetime.fromtimestamp(ms // SECOND, UTC).astimezone().isoformat()
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // SECOND))
     except (OverflowError, OSError, ValueError):
         return str(ms)
+
+
+def short_time(ms: int | None, *, local: bool = False) -> str:
+    """Format as ``03-01 12:00``."""
+    return re.sub(r"^\d+-(\d\d-\d\d)T(\d\d:\d\d).*", r"\1 \2", iso(ms, local=local))
 
 
 def minute(ms: int) -> str:
@@ -139,6 +158,11 @@ def ago(ms: int | None, now: int) -> str:
     if distance < 2 * SECOND:
         return "just now"
     return f"in {_coarse(distance)}" if ms > now else f"{_coarse(distance)} ago"
+
+
+def age(ms: int, now: int) -> str:
+    """Format the time ``ms`` before ``now``, where it is clear that it is in the past: ``3 min``, ``now``."""
+    return ago(ms, now).removeprefix("just ").removesuffix(" ago")
 
 
 def duration(ms: int | None) -> str:
@@ -158,6 +182,12 @@ def short_address(address: str) -> str:
     """Format as ``0x1234…abcd``; other text is escaped and left whole."""
     address = plain(address)
     return f"{address[:6]}…{address[-4:]}" if len(address) == 42 else address
+
+
+def short_id(external_id: str) -> str:
+    """Format a long id of a market as ``0x1234abcd…``; it is escaped."""
+    shown = plain(external_id)
+    return shown if len(shown) <= _SHORT_ID + 10 else f"{shown[:_SHORT_ID]}…"
 
 
 def whale_name(label: str | None, address: str) -> str:

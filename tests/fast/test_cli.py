@@ -123,8 +123,13 @@ def test_a_list_is_imported_whole_or_not_at_all(cli: Cli, tmp_path: Path) -> Non
         (("activity", "--since", "yesterday"), "24h"),
         (("activity", "--limit", "9223372036854775808"), "is not in the range"),
         (("activity", "--json", "--csv"), "use only one of --json and --csv"),
-        (("activity", "--json", "--follow"), "does not end"),
-        (("activity", "--market", "Will it rain?"), "'whalesync markets --search TEXT' finds ids"),
+        (("whales", "list", "--json", "--csv"), "use only one of --json and --csv"),
+        (("whales", "list", "--by", "luck"), "'luck' is not"),
+        (("whales", "remove", "Moby"), "did you mean 'Moby Dick'"),
+        (("activity", "--min-usd", "-1"), "is not in the range"),
+        (("activity", "--market", "Will it rain?"), "no market 'Will it rain?': 'whalesync markets --search TEXT'"),
+        (("markets", "show", "7"), "no market '7'"),
+        (("markets", "--json", "show", "7"), "'show' takes its options after it"),
         (("markets", "--status", "open"), "'open' is not"),
         (("sync-whales",), "OPINION_TRADE_API_KEY"),
         (("sync-whales", "--api-url", "http://example.com/openapi"), "must be https"),
@@ -137,6 +142,44 @@ def test_wrong_input_gets_one_line_and_code_2(cli: Cli, arguments: tuple[str, ..
     assert result.code == 2
     assert error in result.err and result.err.count("\n") == 1 and result.out == ""
     assert result.err.startswith("whalesync" if arguments[0] == "statsu" else f"whalesync {arguments[0]}")
+
+
+def test_of_several_matches_each_is_listed(cli: Cli, exchange: Books) -> None:
+    """Below the error, one a line, with what names it alone; nothing of it is interpreted."""
+    cli("whales", "add", WHALE, "--label", "Moby Dick")
+    cli("whales", "add", OTHER, "--label", "Moby Doll")
+    exchange.add_market(make_market(8, marketTitle="Will it rain in May?", labels=["Weather"]))
+    cli("sync-markets")
+    whales, markets = cli("whales", "show", "moby"), cli("activity", "--market", "rain")
+    assert whales == Result(2, "", "whalesync whales show: 2 whales match 'moby'; use one of these addresses:\n"
+                            f"  {WHALE}  Moby Dick\n  {OTHER}  Moby Doll\n")  # fmt: skip
+    assert (markets.code, markets.out) == (2, "")
+    first, *choices = markets.err.splitlines()
+    assert first == "whalesync activity: 2 markets match 'rain'; use one of these ids:"
+    assert sorted(choices) == ["  7  [red]Will it rain?[/red]\\x1b[31m", "  8  Will it rain in May?"]
+    for text in (f"{WHALE[:6]}…{WHALE[-4:]}", f"{WHALE[:6]}...{WHALE[-4:]}", "dick", WHALE[:8]):
+        assert "Moby Dick" in cli("whales", "show", text).out
+
+
+def test_following_prints_bit_by_bit(cli: Cli, exchange: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oldest first: JSON as one object a line, CSV and the table with one header; ended here by an interruption."""
+    cli("whales", "add", WHALE, "--label", "Moby")
+    now, ticks = int(exchange.clock()), iter((1, 2, 3, 4, 5, 6))
+
+    def tick(_: float) -> None:
+        if next(ticks) % 2 == 0:
+            raise KeyboardInterrupt
+        exchange.add_trade(WHALE, make_trade(marketId=7, side="Buy", price="0.6", shares="99", createdAt=now - 5))
+        run(["sync-whales"])
+
+    cli("sync-whales")
+    monkeypatch.setattr("whalesync.cli.show.time.sleep", tick)
+    ended = cli("activity", "--follow", "--json")
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert ended.code == 130 and [row["action"] for row in rows] == ["BUY", "SELL", "MERGE", "BUY"]
+    assert [row["action"] for row in csv.DictReader(io.StringIO(cli("activity", "--follow", "--csv").out))][-1] == "BUY"
+    header, _, *lines = cli("activity", "--follow", "--min-usd", "60").out.splitlines()
+    assert header.startswith("Time (UTC)") and len(lines) == 3  # 2 fills of $59.40 were there, a third came
 
 
 def test_no_command_prints_the_help(cli: Cli) -> None:
@@ -194,6 +237,10 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
         ("--since", "90m", ["MERGE", "SELL"]),
         ("--exchange", "opinion_trade", ["MERGE", "SELL", "BUY"]),
         ("--market", "7", ["MERGE", "SELL", "BUY"]),
+        ("--market", "rain will", ["MERGE", "SELL", "BUY"]),
+        ("--min-usd", "6", ["MERGE", "SELL", "BUY"]),
+        ("--min-usd", "6.01", []),
+        ("--whale", "0xabab…abab", ["MERGE", "SELL", "BUY"]),
         ("--whale", "moby", ["MERGE", "SELL", "BUY"]),
     ):
         found = json.loads(cli("activity", option, value, "--json").out)
@@ -207,6 +254,17 @@ def test_the_jobs_fill_what_the_views_show(cli: Cli, exchange: Books) -> None:
         shown = cli(*view)
         assert shown.code == 0 and "\x1b" not in shown.out
     assert "[red]Will it rain?" in cli("markets").out
+
+    shown = json.loads(cli("markets", "show", "it rain", "--json").out)
+    assert (shown["external_id"], shown["yes_price"], shown["children"]) == ("7", 0.65, [])
+    assert [(row["whale_label"], row["trades"], row["bought"], row["sold"]) for row in shown["traders"]] == [
+        ("Moby", 2, pytest.approx(6.0), pytest.approx(6.0))
+    ]
+    assert "YES 65.0¢" in cli("markets", "show", "7").out
+    (listed,) = csv.DictReader(io.StringIO(cli("whales", "list", "--by", "profit", "--csv").out))
+    assert (listed["label"], listed["trade_count"]) == ("Moby", "2")
+    limited = json.loads(cli("whales", "show", "moby", "--limit", "1", "--json").out)
+    assert [len(limited[part]) for part in ("trades", "markets")] == [1, 1]
 
     whale = json.loads(cli("whales", "show", WHALE, "--json").out)
     assert (whale["trade_count"], whale["buy_count"], whale["sell_count"]) == (2, 1, 1)

@@ -11,6 +11,7 @@ from support.rows import MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, plan,
 
 from whalesync.store import (
     feed,
+    market_detail,
     markets,
     positions,
     retention,
@@ -23,6 +24,7 @@ from whalesync.store import (
     whales,
 )
 from whalesync.store.database import Database, open_database
+from whalesync.store.markets import Named
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
     """A file with two whales and 200 trades, half of them in each of two markets, and a rejected record."""
     with open_database(tmp_path / "whalesync.db") as made, made.write():
         wallets, places = [whale(made, MOBY), whale(made, OTHER)], [market(made, "1"), market(made, "2")]
+        market(made, "9", kind="topic")
         for number in range(200):
             trade(made, wallets[number % 2], places[number // 2 % 2], NOW - number * SECOND)
         record = {"source": "trades", "reason": "no price", "payload": "{}", "fingerprint": b"1"}
@@ -56,7 +59,17 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     "the rows of a wallet and their keys": (lambda db: list(verify.changed_rows(db, 1)), [BY_WHALE]),
     "the wallets in the order of their last trade": (whales.tracked, [BY_WHALE]),
     "one whale": (lambda db: whale_detail.whale_detail(db, 1, 5, days=1), [BY_WHALE]),
-    "the children of a topic": (lambda db: markets.market_ids(db, "9", "opinion_trade"), ["markets_by_parent"]),
+    "the children of a topic": (
+        lambda db: markets.market_ids(db, Named(3, "opinion_trade", "topic", "9", "")), ["markets_by_parent"]
+    ),
+    "one market": (
+        lambda db: market_detail.market_detail(db, Named(1, "opinion_trade", "market", "1", "")),
+        [BY_MARKET, "sqlite_autoindex_positions_1 (whale_id=? AND market_id=?"],
+    ),
+    "one topic": (
+        lambda db: market_detail.market_detail(db, Named(3, "opinion_trade", "topic", "9", "")), [BY_MARKET]
+    ),
+    "the list of the whales": (whales.listed, [BY_WHALE]),
     "the markets that have not ended": (lambda db: markets.not_ended(db, "opinion_trade"), ["markets_not_ended"]),
     "the topics to look up": (
         lambda db: markets.topics_never_looked_up(db, "opinion_trade", 9), ["markets_never_looked_up"]
@@ -94,7 +107,7 @@ def test_each_query_goes_by_its_index(db: Database, name: str) -> None:
 def test_every_index_has_its_query(db: Database) -> None:
     """An index that no query above needs costs space and time for nothing."""
     made = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOTNULL AND tbl_name NOT GLOB '_*'"
-    needed = {BY_MARKET, *(index for _, indexes in QUERIES.values() for index in indexes)}
+    needed = {index for _, indexes in QUERIES.values() for index in indexes if " " not in index}
     assert {row[0] for row in db.rows(made)} == needed
 
 
@@ -117,6 +130,29 @@ def test_a_page_of_the_feed_is_a_range_of_one_index(
     steps = plan(db, lambda db: feed.activity(db, "free", NOW, since=since, limit=10, **narrowed))
     assert f"USING INDEX {index}" in steps[0]
     assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize(("narrowed", "index"), NARROWED)
+def test_a_search_for_large_trades_is_a_range_of_one_index(
+    db: Database, analysed: bool, narrowed: dict[str, Any], index: str
+) -> None:
+    """Read one by one and not sorted first, so that it can end early; the rows found are looked up by their ids."""
+    if analysed:
+        db.execute("ANALYZE")
+    steps = plan(db, lambda db: feed.large_trades(db, "free", NOW, min_usd=1.0, limit=10, **narrowed))
+    assert f"USING INDEX {index}" in steps[0]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+    assert "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)" in steps
+
+
+def test_a_follower_of_large_trades_reads_what_is_near(db: Database) -> None:
+    """Ranges of the index of one whale, to both sides of what is new."""
+    cursor = feed.Cursor(NOW - 3 * SECOND, 200)
+    steps = plan(db, lambda db: feed.new_activity(db, "pro-plus", cursor, NOW, min_usd=1.0))
+    for bounds in ("timestamp<?", "timestamp>? AND timestamp<?"):
+        assert any(f"USING INDEX {BY_WHALE} (whale_id=? AND {bounds})" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN a")]
 
 
 @pytest.mark.parametrize("order", ["", "ORDER BY timestamp DESC", "ORDER BY timestamp DESC, id DESC"])

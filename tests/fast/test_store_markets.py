@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from support.rows import DAY, HOUR, NOW, market
+from support.rows import DAY, HOUR, NOW, insert, market, trade, whale
 
 from whalesync.exchanges.base import Tradable
 from whalesync.records import MARKET, TOPIC, Market, Trade
 from whalesync.store import markets
 from whalesync.store.database import Database
+from whalesync.store.market_detail import market_detail
 
 HERE = "opinion_trade"
 RAIN = Market(
@@ -27,6 +28,11 @@ def save(db: Database, *found: Market, now: int = NOW, platform: str = HERE) -> 
     """Save markets in a transaction; returns how many rows were written."""
     with db.write():
         return markets.save(db, platform, found, now)
+
+
+def named(db: Database, text: str, platform: str | None = None) -> set[int]:
+    """Our ids of the markets and topics that a text may mean."""
+    return {each.id for each in markets.named(db, text, platform)}
 
 
 def row(db: Database, external_id: str = "1", kind: str = MARKET) -> dict[str, Any]:
@@ -223,11 +229,95 @@ def test_an_id_stands_for_a_market_before_a_topic(db: Database) -> None:
     market(db, "9", kind=TOPIC)
     one, other = market(db, "1"), market(db, "1", platform="elsewhere")
     children = [market(db, name, parent_external_id=parent) for name, parent in (("11", "9"), ("12", "9"), ("13", "1"))]
-    assert set(markets.market_ids(db, "1")) == {one, other}
-    assert markets.market_ids(db, "1", HERE) == [one]
-    assert markets.market_ids(db, "9") == children[:2]
-    for unknown in ("99", "\udcff", ""):
-        assert markets.market_ids(db, unknown) == []
+    assert named(db, "1") == {one, other}
+    assert named(db, "1", HERE) == {one}
+    (topic,) = markets.named(db, "9")
+    assert markets.market_ids(db, topic) == children[:2]
+    for unknown in ("99", "\udcff", "", " ", "…"):
+        assert named(db, unknown) == set()
+
+
+def test_the_beginning_of_a_long_id_names_it(db: Database) -> None:
+    """As tables show it, in any case; that of a short id does not, and few characters do not."""
+    first, second = ("0x12345678" + end * 56 for end in "ab")
+    one, two = market(db, first), market(db, second)
+    market(db, "1234567")
+    for text in (first[:11], "0X12345678A", "0x12345678a…", "0x12345678a..."):
+        assert named(db, text) == {one}
+    assert named(db, "0x123456") == {one, two}
+    assert named(db, "0x123") == named(db, "123456") == set()
+
+
+def test_a_whole_title_names_a_market_before_a_topic(db: Database) -> None:
+    """In any case, alone or after its topic's, whatever other titles contain it."""
+    topic = market(db, "9", "Gold in May?", kind=TOPIC)
+    child = market(db, "1", "$4,000", parent_external_id="9")
+    market(db, "2", "$4,000 or more", parent_external_id="9")
+    assert named(db, "gold in may?") == {topic}
+    assert named(db, "$4,000") == named(db, "GOLD IN MAY? › $4,000") == {child}
+    same = market(db, "3", "Gold in May?")
+    assert named(db, "gold in may?") == {same}
+
+
+def test_words_name_all_titles_that_contain_them(db: Database) -> None:
+    """In any order and case, of the topic or its own; a topic that has all of them stands for its children."""
+    topic = market(db, "9", "Straße: Gold in May?", kind=TOPIC)
+    low, high = (market(db, name, title, parent_external_id="9") for name, title in (("1", "$3,000"), ("2", "$4,000")))
+    rain = market(db, "3", "Will it rain in May?")
+    for text, found in (
+        ("gold", {topic}),
+        ("MAY gold strasse", {topic}),
+        ("4,000 gold", {high}),
+        ("000 $", {low, high}),
+        ("may", {topic, rain}),
+        ("rain gold", set()),
+        ("%", set()),
+        ("may " * 2000, {topic, rain}),
+    ):
+        assert named(db, text) == found
+
+
+def test_one_market_has_all_about_it_and_the_whales_in_it(db: Database) -> None:
+    """Children by price; positions, open ones first; what each watched whale traded of each side, the last first."""
+    moby, other, gone = whale(db, "0x1"), whale(db, "0x2"), whale(db, "0x3", tracked=0)
+    market(db, "9", "Gold?", kind=TOPIC)
+    low, high = (
+        market(db, name, name, parent_external_id="9", yes_price=price) for name, price in (("1", None), ("2", 0.4))
+    )
+    elsewhere = market(db, "3")
+    for whale_id, place, label, state, value in (
+        (moby, low, "YES", "closed", None),
+        (moby, low, "NO", "open", 5.0),
+        (other, high, "YES", "open", 50.0),
+        (gone, high, "YES", "open", 500.0),
+        (moby, elsewhere, "YES", "open", 5.0),
+    ):
+        position = {"platform": HERE, "outcome_label": label, "state": state, "value": value, "updated_at": NOW}
+        insert(db, "positions", whale_id=whale_id, market_id=place, first_seen_at=NOW, **position)
+    for whale_id, place, at, action, amount in (
+        (moby, low, NOW - DAY, "BUY", 10.0),
+        (moby, low, NOW, "SELL", 4.0),
+        (moby, low, NOW, "MERGE", 100.0),
+        (other, high, NOW - HOUR, "BUY", 7.0),
+        (gone, high, NOW, "BUY", 70.0),
+        (moby, elsewhere, NOW, "BUY", 700.0),
+    ):
+        trade(db, whale_id, place, at, action, amount=amount, outcome="YES")
+    trade(db, moby, low, NOW, amount=1000.0, superseded_at=NOW)
+    topic, market_1 = (markets.named(db, name)[0] for name in ("9", "1"))
+    found = market_detail(db, topic)
+    assert (found.row["title"], [row["external_id"] for row in found.children]) == ("Gold?", ["2", "1"])
+    assert [(row["whale_address"], row["state"]) for row in found.positions] == [
+        ("0x2", "open"), ("0x1", "open"), ("0x1", "closed"),
+    ]  # fmt: skip
+    figures = ("whale_address", "market_title", "trades", "bought", "sold", "first_trade_at", "last_trade_at")
+    assert [tuple(row[name] for name in figures) for row in found.traders] == [
+        ("0x1", "Gold? › 1", 2, 10.0, 4.0, NOW - DAY, NOW),
+        ("0x2", "Gold? › 2", 1, 7.0, 0.0, NOW - HOUR, NOW - HOUR),
+    ]
+    alone = market_detail(db, market_1)
+    assert (alone.row["market_title"], alone.children) == ("Gold? › 1", [])
+    assert (len(alone.positions), len(alone.traders)) == (2, 1)
 
 
 def titles(db: Database, **narrowed: Any) -> list[str]:

@@ -75,9 +75,38 @@ def test_text_that_is_not_unicode_breaks_nothing(db: Database) -> None:
 def test_the_watch_list_shows_the_highest_volume_first(db: Database) -> None:
     """Those no longer tracked on request."""
     for address, volume, tracked in ((MOBY, 5.0, 1), (OTHER, 50.0, 1), (THIRD, 7.0, 0)):
-        whale(db, address, total_volume=volume, tracked=tracked)
+        whale(db, address, total_volume=volume, tracked=tracked, last_active_at=NOW)
     assert [row["address"] for row in whales.listed(db)] == [OTHER, MOBY]
     assert [row["address"] for row in whales.listed(db, everyone=True)] == [OTHER, THIRD, MOBY]
+    assert list(whales.listed(db)[0]) == list(whales.COLUMNS)
+
+
+@pytest.mark.parametrize(("by", "first"), [("volume", MOBY), ("profit", OTHER), ("7d", THIRD), ("active", OTHER)])
+def test_the_watch_list_is_sorted(db: Database, by: str, first: str) -> None:
+    """By volume, realized profit, volume of 7 days or last activity; whose figures are not known comes last."""
+    unknown = "0x0"
+    whale(db, unknown)
+    for address, volume, profit, week, active in (
+        (MOBY, 9.0, -5.0, 1.0, 1),
+        (OTHER, 1.0, 2.0, 2.0, 9),
+        (THIRD, 5.0, -1.0, 3.0, 2),
+    ):
+        figures = {"total_volume": volume, "realized_profit": profit, "volume_7d": week, "last_active_at": active}
+        whale(db, address, **figures)
+    found = [row["address"] for row in whales.listed(db, by=by)]
+    assert (found[0], found[-1]) == (first, unknown)
+
+
+def test_figures_that_were_never_counted_are_not_zero(db: Database) -> None:
+    """Of a wallet never read, or whose trades were not counted yet, they are not known; of one without trades zero."""
+    never, uncounted, empty = whale(db, MOBY), whale(db, OTHER), whale(db, THIRD)
+    trade(db, uncounted, market(db), NOW)
+    for each in (uncounted, empty):
+        insert(db, "whale_cursors", whale_id=each, state="read")
+    figures = ("total_volume", "trade_count", "volume_7d", "realized_profit")
+    found = {row["id"]: [row[name] for name in figures] for row in whales.listed(db)}
+    assert found == {never: [None] * 4, uncounted: [None] * 4, empty: [0.0, 0, 0.0, 0.0]}
+    assert whales.one(db, never)["total_volume"] is None
 
 
 def test_whom_a_run_had_no_time_for_is_remembered(db: Database) -> None:
@@ -127,17 +156,17 @@ def test_a_whales_markets_and_trades(db: Database) -> None:
     """The most traded by volume, with their topics, and the newest trades, as many as asked for."""
     moby = whale(db, label="Moby")
     market(db, "9", "Gold?", kind="topic")
-    child = {"category": "Macro", "parent_external_id": "9"}
+    child = {"category": "Macro", "parent_external_id": "9", "url": "https://x"}
     one, two, three = (market(db, name, f"Market {name}", **child) for name in "123")
     traded = enumerate((one, two, three, one))
     made = [trade(db, moby, place, NOW - n * HOUR, amount=10.0 + n) for n, place in traded]
     trade(db, moby, two, NOW, amount=99.0, superseded_at=NOW)
     detail = whale_detail(db, moby, NOW, top_markets=2, last_trades=2)
     assert [tuple(each.values()) for each in detail.markets] == [
-        ("1", "Gold? › Market 1", "Macro", 2, 23.0),
-        ("3", "Gold? › Market 3", "Macro", 1, 12.0),
+        ("1", "Gold? › Market 1", "Macro", "https://x", 2, 23.0),
+        ("3", "Gold? › Market 3", "Macro", "https://x", 1, 12.0),
     ]
-    assert list(detail.markets[0]) == ["external_id", "market_title", "category", "trades", "volume"]
+    assert list(detail.markets[0]) == ["external_id", "market_title", "category", "url", "trades", "volume"]
     assert [row["id"] for row in detail.trades] == made[:2]
     assert detail.row["label"] == "Moby"
 

@@ -111,3 +111,25 @@ def test_a_whale_is_named_by_its_label_or_both_ends_of_its_address() -> None:
     assert text.whale_name("Moby\n", "0x" + "a" * 40) == r"Moby\n"
     assert text.whale_name(None, "0x1234" + "0" * 32 + "abcd") == "0x1234…abcd"
     assert text.whale_name(None, "not\x1ban address") == r"not\x1ban address"
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"), [(0, "now"), (42 * 1000, "42 s"), (3 * 60_000, "3 min"), (50 * 3_600_000, "2 days")]
+)
+def test_an_age_is_short(before: int, shown: str) -> None:
+    """In a column whose header says what it is."""
+    assert text.age(NOW - before, NOW) == shown
+
+
+def test_a_short_time_leaves_out_year_and_seconds() -> None:
+    """A number outside the calendar is shown as it is."""
+    assert text.short_time(1_772_366_442_000) == "03-01 12:00"
+    assert text.short_time(10**30) == str(10**30)
+    assert text.iso(10**30, local=True) == str(10**30)
+
+
+def test_only_a_long_id_is_shortened() -> None:
+    """To a beginning that still names it; it is escaped."""
+    assert text.short_id("20015") == "20015"
+    assert text.short_id("0x" + "ab" * 32) == "0xabababab…"
+    assert text.short_id("\x1b1") == r"\x1b1"

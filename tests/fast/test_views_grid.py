@@ -83,6 +83,14 @@ def test_an_address_is_shortened_before_a_figure_is_dropped() -> None:
     assert next(column.cells for column, _ in fit(columns, 50)) == ["aaaaaa…aaaa"]
 
 
+def test_what_a_dropped_column_leaves_room_for_is_shown_whole() -> None:
+    """The wide column is dropped in any case, so the other one need not be short."""
+    columns = [Column("Time", ["a" * 20], short=["a" * 5]), Column("Address", ["b" * 42], rank=3)]
+    assert sizes(columns, 64) == [("Time", 20), ("Address", 42)]
+    assert sizes(columns, 49) == [("Time", 5), ("Address", 42)]
+    assert sizes(columns, 48) == [("Time", 20)]
+
+
 @pytest.mark.parametrize(
     ("title", "width", "shown"),
     [

@@ -1,5 +1,6 @@
 """Tables and the chart, as text on consoles of several widths."""
 
+import time
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -36,6 +37,7 @@ def trade(**fields: Any) -> dict[str, Any]:
         "market_title": LONG_TITLE,
         "market_category": "Macro",
         "market_external_id": "1001",
+        "market_url": "https://example.com/1001",
         "action": "BUY",
         "outcome": "YES",
         "outcome_label": None,
@@ -50,6 +52,7 @@ def trade(**fields: Any) -> dict[str, Any]:
 
 def market(**fields: Any) -> dict[str, Any]:
     return {
+        "kind": "market",
         "external_id": "1001",
         "market_title": LONG_TITLE,
         "category": "Macro",
@@ -62,6 +65,7 @@ def market(**fields: Any) -> dict[str, Any]:
         "liquidity": 500.0,
         "end_date": NOW + 9 * DAY,
         "result": None,
+        "url": "https://example.com/1001",
     } | fields
 
 
@@ -101,6 +105,7 @@ def position(**fields: Any) -> dict[str, Any]:
         "unrealized_profit": 20.0,
         "gap": None,
         "market_external_id": "794",
+        "market_url": "https://example.com/794",
     } | fields
 
 
@@ -144,16 +149,106 @@ def test_no_line_is_wider_than_the_console(render: Callable[..., None], what: An
 
 
 def test_the_feed_drops_the_least_important_columns() -> None:
-    """At 80 columns time, whale, action, amount and market stay; at 200 all are shown, and the whole title."""
+    """At 80 columns the price and the id that --market takes stay; at 200 all are shown, and the whole title."""
     header, _, row = shown(80, tables.render_activity, [trade()], now=NOW)
-    assert header.split() == ["When", "Whale", "Action", "Side", "Amount", "Price", "Market"]
-    assert row.split()[:9] == ["3", "min", "ago", "Moby", "Dick", "BUY", "YES", "$1,234.50", "62.5¢"]
+    assert header.split() == ["When", "Whale", "Action", "Side", "Amount", "Price", "ID", "Market"]
+    assert row.split()[:9] == ["3", "min", "Moby", "Dick", "BUY", "YES", "$1,234.50", "62.5¢", "1001"]
     assert row.rstrip().endswith("…")
     header, _, row = shown(200, tables.render_activity, [trade(market_title="Will it rain?")], now=NOW)
-    for name in ("Time (UTC)", "Shares", "Fee", "Category", "Address", "Market ID"):
+    for name in ("Time (UTC)", "Shares", "Fee", "Category", "Address", "ID"):
         assert name in header
     for value in ("2026-03-01T11:57:42Z", "1,975.20", "$0.50", "Macro", MOBY, "Will it rain?"):
         assert value in row
+
+
+def test_a_long_id_is_shortened_to_a_beginning() -> None:
+    """At 80 columns; whole where there is room."""
+    long = trade(market_external_id="0x12345678" + "a" * 56, whale_label="A whale with a long name", amount=1e6)
+    assert "0x12345678…" in shown(80, tables.render_activity, [long], now=NOW)[2]
+    assert "0x12345678aaa" in shown(300, tables.render_activity, [long], now=NOW)[2]
+
+
+def test_local_times_replace_ages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any width, in the feed and of one whale; the column says so."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for width, expected in ((80, "03-01 20:57 "), (300, "2026-03-01T20:57:42+09:00")):
+            header, _, row = shown(width, tables.render_activity, [trade()], now=NOW, local=True)
+            assert header.startswith("Time (local)") and "When" not in header
+            assert row.startswith(expected)
+        page = "\n".join(shown(300, tables.render_whale, detail(), now=NOW, local=True))
+        assert "3 min ago (2026-03-01T20:57:42+09:00)" in page and "Time (local)" in page
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_followed_feed_is_one_table() -> None:
+    """Header once, columns and widths as at first; a larger figure takes its room from the title; nothing wraps."""
+    out = StringIO()
+    table = tables.FollowedTable(local=False)
+    rows = [
+        trade(),
+        trade(whale_label="A very long label of a whale", amount=12_345_678.9),
+        trade(market_title="Rain?"),
+    ]
+    for row in rows:
+        table.print([row], console_on(out, 80))
+        table.print([], console_on(out, 80))
+    header, _, first, second, third = out.getvalue().splitlines()
+    assert header.split() == ["Time", "(UTC)", "Whale", "Action", "Side", "Amount", "ID", "Market"]
+    assert first.startswith("03-01 11:57  Moby Dick")
+    assert second.index("BUY") == first.index("BUY") == third.index("BUY")
+    assert third.index("Rain?") == header.index("Market")
+    assert "$12,345,678.90" in second and max(map(cell_len, (first, second, third))) <= 80
+
+
+def test_a_followed_feed_repeats_its_header_at_another_width() -> None:
+    """With the columns that fit then."""
+    out = StringIO()
+    table = tables.FollowedTable(local=False)
+    for width in (80, 80, 200, 200, 80):
+        table.print([trade()], console_on(out, width))
+    lines = out.getvalue().splitlines()
+    headers = [number for number, line in enumerate(lines) if line.startswith("Time (UTC)")]
+    assert headers == [0, 4, 8]
+    assert "Shares" in lines[4] and "Shares" not in lines[8]
+
+
+class Terminal(StringIO):
+    """What looks like a terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [
+        ("https://example.com/a?b=1&c=2", True),
+        ("http://example.com/", False),
+        ("javascript:alert(1)", False),
+        ("https://example.com/\x1b]0;x\x07", False),
+        ("https://example.com/a b", False),
+        ("https://example.com/é", False),
+        (None, False),
+    ],
+)
+def test_titles_link_to_their_markets_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, linked: bool
+) -> None:
+    """Only to https, without characters that a terminal might interpret; never in a file or a pipe."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name in ("NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for out, is_terminal in ((Terminal(), True), (StringIO(), False)):
+        tables.render_activity([trade(market_url=url)], console_on(out, 80), NOW)
+        assert ("\x1b]8;" in out.getvalue()) == (linked and is_terminal)
+        assert (f";{url}\x1b\\Will" in out.getvalue()) == (linked and is_terminal)
+        assert "\x07" not in out.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -173,6 +268,13 @@ def test_a_market_of_a_topic_is_shown_with_its_topic() -> None:
     ):
         assert CHILD_TITLE in shown(200, render, [row], now=NOW)[2]
         assert "… › $4,000 or more" in shown(80, render, [row], now=NOW)[2]
+
+
+def test_topics_have_no_prices() -> None:
+    """Nor columns of dashes for them."""
+    topic = market(kind="topic", yes_price=None, no_price=None, liquidity=None)
+    header = shown(300, tables.render_markets, [topic], now=NOW)[0]
+    assert "Volume" in header and not {"Yes", "No", "Liquidity"} & set(header.split())
 
 
 def test_a_buy_and_an_unknown_merge_have_no_profit() -> None:
@@ -267,9 +369,12 @@ def test_what_is_not_known_of_a_profit_is_said() -> None:
 
 
 def test_of_many_positions_the_most_valuable_are_shown() -> None:
-    """How many there are is said."""
-    page = whale_page(positions=[position(value=1000.0 - n) for n in range(12)])
-    assert "Open positions (the most valuable 10 of 12)" in page and page.count("NO  ") == 10
+    """How many there are is said; another limit may be asked for, also of the JSON."""
+    many = detail(positions=[position(value=1000.0 - n) for n in range(12)])
+    for limit, which in ((None, "the most valuable 10 of 12"), (11, "the most valuable 11 of 12"), (12, "12")):
+        page = "\n".join(shown(80, tables.render_whale, many, now=NOW, limit=limit))
+        assert f"Open positions ({which})" in page and page.count("NO  ") == (limit or 10)
+        assert len(tables.whale_as_json(many, limit)["positions"]) == (limit or 12)
 
 
 def test_a_leaderboard_says_who_is_watched() -> None:
@@ -289,6 +394,7 @@ QUIET = [{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30
 @pytest.mark.parametrize(
     ("fields", "part"),
     [
+        ({"row": whale(trade_count=None, buy_count=None, total_volume=None)}, "– in – trades (– buys, 434 sells)"),
         ({"row": whale(tracked=0)}, "(no longer tracked)"),
         ({"days": QUIET}, "Nothing bought or sold in the last 30 days."),
     ],
@@ -296,6 +402,13 @@ QUIET = [{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30
 def test_what_is_special_about_a_whale_is_said(fields: dict[str, Any], part: str) -> None:
     """That it is not tracked, that its month was quiet."""
     assert part in whale_page(**fields) and part not in whale_page()
+
+
+def test_figures_that_are_not_known_are_dashes() -> None:
+    """And not "never" or $0, in the watch list."""
+    uncounted = whale(last_active_at=None, trade_count=None, total_volume=None, realized_profit=None)
+    row = shown(100, tables.render_whales, [uncounted], now=NOW)[2]
+    assert row.split()[3:7] == ["–", "–", "–", "–"]
 
 
 def test_a_whale_that_only_merges_has_no_most_traded_market() -> None:

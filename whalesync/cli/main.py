@@ -14,7 +14,7 @@ import typer
 
 from whalesync import __version__
 from whalesync.cli.app import LazyGroup, Options, new_app, on_terminal, print_error
-from whalesync.errors import AnotherRunActive, Interrupted, WhalesyncError, describe_with_notes
+from whalesync.errors import Ambiguous, AnotherRunActive, Interrupted, WhalesyncError, describe_with_notes
 
 
 def command_line() -> click.Command:
@@ -68,4 +68,6 @@ def run(arguments: Sequence[str]) -> int:
         if text.startswith("unexpected"):
             text += ". Run it again with -v for the traceback, and report it"
         print_error(f"{options.command}: {text}")
+        for choice in exc.choices if isinstance(exc, Ambiguous) else ():
+            print_error(f"  {choice}")
         return exc.exit_code if isinstance(exc, WhalesyncError) else 1

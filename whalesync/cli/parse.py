@@ -11,16 +11,19 @@ import click
 import typer
 from click.shell_completion import CompletionItem
 
-from whalesync.errors import UsageError, WhalesyncError
+from whalesync.errors import Ambiguous, UsageError, WhalesyncError
 from whalesync.exchanges import EXCHANGES
+from whalesync.records import TOPIC
 from whalesync.settings import DB, Settings
-from whalesync.store import whales
+from whalesync.store import markets, whales
 from whalesync.store.database import Database, open_existing
 
 MAX_LABEL_CHARS = 200
 MAX_ROWS = 10**9  # SQLite takes a LIMIT of 64 bits
+MOST_CHOICES = 12
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_ENDS = re.compile(r"(0x[0-9a-f]{4,})(?:(?:…|\.\.\.)([0-9a-f]*))?")
 _SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
@@ -75,12 +78,19 @@ def _for_shell(word: str) -> str:
     return re.sub(r"([^\w@%+=:,./-])", r"\\\1", word)
 
 
-Whale = Annotated[str, typer.Argument(metavar="WHALE", help="An address or a label.", click_type=WhaleName())]
+Whale = Annotated[
+    str, typer.Argument(metavar="WHALE", help="An address or a label, or a part of it.", click_type=WhaleName())
+]
 Exchange = Annotated[
     str | None,
     typer.Option(metavar="E", help=f"One of {', '.join(EXCHANGES)}.", click_type=click.Choice(list(EXCHANGES))),
 ]
+Local = Annotated[bool, typer.Option("--local", help="Show times in the zone of this host.")]
 Limit = Annotated[int, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows.")]
+
+LimitEach = Annotated[
+    int | None, typer.Option(min=1, max=MAX_ROWS, metavar="N", help="Show at most N rows of each table.")
+]
 
 
 def parse_address(text: str) -> str:
@@ -114,19 +124,30 @@ def parse_label(text: str) -> str:
     return label
 
 
-def find_whale(db: Database, text: str, exchange: str | None = None) -> Any:
+def find_whale(db: Database, text: str, exchange: str | None = None, *, whole: bool = False) -> Any:
     """Return the row of the whale that an address or a label names, tracked or not.
 
+    A part of a label will do, and the ends of an address, as in ``0x5a68…6428``, unless it must be ``whole``.
+
     Raises:
-        UsageError: there is none, with the nearest label or address; or there are several.
+        UsageError: there is none, with the nearest label or address.
+        Ambiguous: there are several.
     """
     rows = [row for row in whales.addresses(db, everyone=True) if exchange in (None, row["platform"])]
-    wanted = text.strip().lower()
+    wanted, part = text.strip().lower(), text.strip().casefold()
     hits = (
         [row for row in rows if row["address"] == wanted]
         or [row for row in rows if row["label"] == text]
         or [row for row in rows if row["label"] and row["label"].casefold() == text.casefold()]
     )
+    if not hits and not whole and part:
+        ends = _ENDS.fullmatch(wanted)
+        hits = [
+            row
+            for row in rows
+            if (ends and row["address"].startswith(ends[1]) and row["address"].endswith(ends[2] or ""))
+            or part in (row["label"] or "").casefold()
+        ]
     if len(hits) == 1:
         return hits[0]
     if not hits:
@@ -135,8 +156,39 @@ def find_whale(db: Database, text: str, exchange: str | None = None) -> Any:
         near = get_close_matches(text, [word for row in rows for word in (row["label"], row["address"]) if word])
         advice = f"; did you mean {near[0]!r}?" if near else ": see 'whalesync whales list --all'"
         raise UsageError(f"no whale {text[:50]!r} on the watch list{advice}")
-    choices = " or ".join(f"{row['address']} --exchange {row['platform']}" for row in hits)
-    raise UsageError(f"{len(hits)} whales match {text[:50]!r}: use {choices}")
+    one_exchange = len({row["platform"] for row in hits}) == 1
+    choices = [
+        row["address"] + ("" if one_exchange else f" --exchange {row['platform']}") + f"  {row['label'] or ''}".rstrip()
+        for row in hits
+    ]
+    raise Ambiguous(f"{len(hits)} whales match {text[:50]!r}; use one of these addresses:", _first(choices))
+
+
+def find_market(db: Database, text: str, exchange: str | None = None) -> markets.Named:
+    """Return the market or topic that an id, the beginning of a long id, or words of the title name.
+
+    Raises:
+        UsageError: there is none.
+        Ambiguous: there are several.
+    """
+    hits = markets.named(db, text, exchange)
+    if len(hits) == 1:
+        return hits[0]
+    if not hits:
+        raise UsageError(f"no market {text[:50]!r}: 'whalesync markets --search TEXT' finds one by a part of its title")
+    one_exchange = len({each.platform for each in hits}) == 1
+    choices = [
+        each.external_id
+        + ("" if one_exchange else f" --exchange {each.platform}")
+        + f"  {each.title}{' (topic)' if each.kind == TOPIC else ''}"
+        for each in hits
+    ]
+    raise Ambiguous(f"{len(hits)} markets match {text[:50]!r}; use one of these ids:", _first(choices))
+
+
+def _first(choices: list[str]) -> list[str]:
+    more = len(choices) - MOST_CHOICES
+    return choices if more <= 0 else [*choices[:MOST_CHOICES], f"and {more:,} more"]
 
 
 def parse_since(text: str, now: int) -> int:

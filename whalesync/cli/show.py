@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
+from click.core import ParameterSource
 
 from whalesync.cli import parse
 from whalesync.cli.app import (
@@ -20,18 +22,22 @@ from whalesync.cli.app import (
     print_result,
     settings,
 )
-from whalesync.cli.parse import Category, Exchange, Limit, WhaleName
+from whalesync.cli.parse import Category, Exchange, Limit, LimitEach, Local, WhaleName
 from whalesync.errors import NoDatabase, UsageError
-from whalesync.store.database import open_existing
+from whalesync.store.database import Database, open_existing
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from whalesync.store.feed import Cursor, Row
 
 FOLLOW_SECONDS = 1.0
 
 PANEL = "What is stored"
 
 app = new_app()
+markets_app = new_app()
+app.add_typer(markets_app, name="markets", rich_help_panel=PANEL)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -70,73 +76,120 @@ def status(
 def activity(
     tier: Annotated[Literal["free", "pro", "pro-plus"], typer.Option(help="Whose view to show.")] = "pro-plus",
     whale: Annotated[
-        str | None, typer.Option(metavar="WHALE", help="An address or a label.", click_type=WhaleName())
+        str | None,
+        typer.Option(metavar="WHALE", help="An address or a label, or a part of it.", click_type=WhaleName()),
     ] = None,
     market: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="The exchange's id; that of a topic includes its markets."),
+        str | None, typer.Option(metavar="MARKET", help="An id or words of a title; a topic stands for its markets.")
     ] = None,
     exchange: Exchange = None,
+    min_usd: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="N", help="Only trades of at least N USD; fills within a minute count together."),
+    ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="30m, 24h, 7d, or 2026-03-01T12:00.")] = None,
     limit: Limit = 50,
     follow: Annotated[bool, typer.Option("--follow", help="Keep printing trades as they become visible.")] = False,
-    as_json: Json = False,
+    local: Local = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document; with --follow one object a line.")
+    ] = False,
     as_csv: Csv = False,
 ) -> None:
     """The feed of trades as a tier sees it at this moment, newest first.
 
-    Pro Plus sees a trade at once, Pro after 30 s, Free after 15 min.
+    Pro Plus sees a trade at once, Pro after 30 s, Free after 15 min. --min-usd finds trades as a person sees them: the
+    fills of one whale in one market, side and action within one transaction, or within a minute of the first, together.
 
-    Examples: whalesync activity --since 24h · whalesync activity --tier free --follow
+    Examples: whalesync activity --since 24h --min-usd 1000 · whalesync activity --market "fed march" --follow
     """
     from whalesync.store import feed, whales
     from whalesync.store.markets import market_ids
-    from whalesync.views import output, tables
+    from whalesync.text import iso
+    from whalesync.views import tables
 
     parse.only_one(json=as_json, csv=as_csv)
-    if follow and as_json:
-        raise UsageError("--follow does not end, a JSON document does: use --csv or the table")
     now = now_ms()
     earliest = None if since is None else parse.parse_since(since, now)
     with open_existing(settings().db) as db:
 
         def choose() -> dict[str, Any]:
-            ids = market_ids(db, market, exchange) if market else None
-            if market and not ids:
-                advice = "'whalesync markets --search TEXT' finds ids by title"
-                raise UsageError(f"no market has the id {market[:50]!r}: {advice}")
-            whale_id = parse.find_whale(db, whale, exchange)["id"] if whale else None
-            return {"whale_id": whale_id, "market_ids": ids, "platform": exchange}
+            return {
+                "whale_id": parse.find_whale(db, whale, exchange)["id"] if whale else None,
+                "market_ids": market_ids(db, parse.find_market(db, market, exchange)) if market else None,
+                "platform": exchange,
+            } | ({"min_usd": min_usd} if min_usd else {})
 
-        chosen = choose()
         with db.read():
-            rows = feed.activity(db, tier, now, **chosen, since=earliest, limit=limit)
+            if min_usd:
+                rows, searched_from = feed.large_trades(db, tier, now, **choose(), since=earliest, limit=limit)
+            else:
+                rows, searched_from = feed.activity(db, tier, now, **choose(), since=earliest, limit=limit), None
             cursor = feed.cursor(db, now)
-        tracked = None if rows else len(whales.addresses(db))
+            tracked = None if rows else len(whales.addresses(db))
 
         def render(console: Console) -> None:
-            narrowed = bool(whale or market or exchange or since)
-            tables.render_activity(rows, console, now, tier=tier, narrowed=narrowed, tracked=tracked)
+            narrowed = bool(whale or market or exchange or min_usd or since)
+            tables.render_activity(rows, console, now, tier=tier, narrowed=narrowed, tracked=tracked, local=local)
 
+        if searched_from is not None:
+            print_error(
+                f"Searched the newest {feed.MOST_READ:,} fills, back to {iso(searched_from)}: to search further, use "
+                "--whale or --market."
+            )
+        if not follow or not (rows or as_json or as_csv):
+            print_result(rows, render, as_json=as_json, columns=feed.ACTIVITY_COLUMNS if as_csv else None)
         if follow:
-            rows = rows[::-1]  # what is new is printed below
-        print_result(rows, render, as_json=as_json, columns=feed.ACTIVITY_COLUMNS if as_csv else None)
-        with output.standard_output(sys.stdout) as out:  # ends when the reader goes
-            while follow:
-                time.sleep(FOLLOW_SECONDS)
-                if db.reopen_if_replaced():
-                    print_error("whalesync activity: the database was restored; going on with what arrives from now on")
-                    chosen, cursor = choose(), feed.cursor(db, now_ms())
-                rows, cursor = feed.new_activity(db, tier, cursor, now_ms(), **chosen)
-                if as_csv:
-                    output.write_csv(rows, out, feed.ACTIVITY_COLUMNS, header=False)
-                else:
-                    tables.render_new_activity(rows, output.console_on(out))
-                out.flush()
+            _follow(db, tier, rows[::-1], cursor, choose, _writer(as_json=as_json, as_csv=as_csv, local=local))
 
 
-@app.command(cls=Command, rich_help_panel=PANEL)
+def _writer(*, as_json: bool, as_csv: bool, local: bool) -> Callable[[Sequence[Row], TextIO], None]:
+    """Return what writes the rows of a feed bit by bit."""
+    from whalesync.store.feed import ACTIVITY_COLUMNS
+    from whalesync.views import output, tables
+
+    if as_json:
+        return output.write_json_lines
+    if as_csv:
+        header = True
+
+        def write_csv(rows: Sequence[Row], out: TextIO) -> None:
+            nonlocal header
+            output.write_csv(rows, out, ACTIVITY_COLUMNS, header=header)
+            header = False
+
+        return write_csv
+    table = tables.FollowedTable(local=local)
+    return lambda rows, out: table.print(rows, output.console_on(out))
+
+
+def _follow(
+    db: Database,
+    tier: str,
+    rows: Sequence[Row],
+    cursor: Cursor,
+    choose: Callable[[], dict[str, Any]],
+    write: Callable[[Sequence[Row], TextIO], None],
+) -> None:
+    """Write these rows, then what becomes visible of what ``choose`` says, until the reader goes."""
+    from whalesync.store import feed
+    from whalesync.views import output
+
+    chosen = choose()
+    with output.standard_output(sys.stdout) as out:
+        while True:
+            write(rows, out)
+            out.flush()
+            time.sleep(FOLLOW_SECONDS)
+            if db.reopen_if_replaced():
+                print_error("whalesync activity: the database was restored; going on with what arrives from now on")
+                chosen, cursor = choose(), feed.cursor(db, now_ms())
+            rows, cursor = feed.new_activity(db, tier, cursor, now_ms(), **chosen)
+
+
+@markets_app.callback(invoke_without_command=True, no_args_is_help=False)
 def markets(
+    ctx: typer.Context,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")] = None,
     category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.", click_type=Category())] = None,
     status: Annotated[
@@ -159,6 +212,10 @@ def markets(
     from whalesync.store import markets as stored
     from whalesync.views import tables
 
+    if ctx.invoked_subcommand is not None:
+        if any(ctx.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ctx.params):
+            raise UsageError(f"'{ctx.invoked_subcommand}' takes its options after it")
+        return
     parse.only_one(json=as_json, csv=as_csv)
     now = now_ms()
     with open_existing(settings().db) as db:
@@ -171,4 +228,28 @@ def markets(
         lambda console: tables.render_markets(rows, console, now, narrowed=narrowed),
         as_json=as_json,
         columns=stored.MARKET_COLUMNS if as_csv else None,
+    )
+
+
+@markets_app.command(cls=Command)
+def show(
+    market: Annotated[str, typer.Argument(metavar="MARKET", help="An id, or words of the title.")],
+    exchange: Exchange = None,
+    limit: LimitEach = None,
+    as_json: Json = False,
+) -> None:
+    """One market: its price, the markets of a topic, and what the watched whales hold and trade in it.
+
+    Examples: whalesync markets show 1009 · whalesync markets show "fed march"
+    """
+    from whalesync.store.market_detail import market_detail
+    from whalesync.views import market as view
+
+    now = now_ms()
+    with open_existing(settings().db) as db:
+        detail = market_detail(db, parse.find_market(db, market, exchange))
+    print_result(
+        view.market_as_json(detail, limit),
+        lambda console: view.render_market(detail, console, now, limit=limit),
+        as_json=as_json,
     )

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from whalesync.cli import parse
-from whalesync.cli.app import Command, Json, new_app, now_ms, print_error, print_result, settings, step_logger
-from whalesync.cli.parse import Exchange, Limit, Whale
+from whalesync.cli.app import Command, Csv, Json, new_app, now_ms, print_error, print_result, settings, step_logger
+from whalesync.cli.parse import Exchange, Limit, LimitEach, Local, Whale
 from whalesync.errors import NoDatabase, OutOfTime, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from whalesync.exchanges.base import Exchange as ExchangeEntry
@@ -89,7 +89,7 @@ def discover(
 def remove(whale: Whale, exchange: Exchange = None) -> None:
     """Stop tracking a wallet; its history stays."""
     with open_database(settings().db) as db:
-        row = parse.find_whale(db, whale, exchange)
+        row = parse.find_whale(db, whale, exchange, whole=True)
         if not whales.remove(db, row["platform"], row["address"], now_ms()):
             raise UsageError(f"{row['address']} is not tracked any more")
     print_error(f"{row['address']} is no longer tracked; its history stays.")
@@ -97,33 +97,60 @@ def remove(whale: Whale, exchange: Exchange = None) -> None:
 
 @whales_app.command(name="list", cls=Command)
 def list_(
+    by: Annotated[
+        Literal["volume", "profit", "7d", "active"],
+        typer.Option(
+            help="What comes first: the highest volume, realized profit or volume of 7 days, or the last active."
+        ),
+    ] = "volume",
     as_json: Json = False,
+    as_csv: Csv = False,
     everyone: Annotated[bool, typer.Option("--all", help="Include wallets that are no longer tracked.")] = False,
 ) -> None:
-    """The watch list, highest volume first."""
+    """The watch list; wallets of which it is not known come last.
+
+    Examples: whalesync whales list --by profit · whalesync whales list --by 7d --csv
+    """
     from whalesync.views import tables
 
+    parse.only_one(json=as_json, csv=as_csv)
     try:
         with open_existing(settings().db) as db:
-            rows = whales.listed(db, everyone=everyone)
+            rows = whales.listed(db, everyone=everyone, by=by)
     except NoDatabase:
         rows = []
-    print_result(rows, lambda console: tables.render_whales(rows, console, now_ms()), as_json=as_json)
+    print_result(
+        rows,
+        lambda console: tables.render_whales(rows, console, now_ms()),
+        as_json=as_json,
+        columns=whales.COLUMNS if as_csv else None,
+    )
 
 
 @whales_app.command(cls=Command)
-def show(whale: Whale, exchange: Exchange = None, as_json: Json = False) -> None:
-    """One whale: statistics, profit, open positions, a chart of its activity, its markets, its last trades."""
+def show(
+    whale: Whale,
+    exchange: Exchange = None,
+    limit: LimitEach = None,
+    local: Local = False,
+    as_json: Json = False,
+) -> None:
+    """One whale: statistics, profit, open positions, a chart of its activity, its markets, its last trades.
+
+    Examples: whalesync whales show "Moby Dick" · whalesync whales show moby --limit 50 --local
+    """
     from whalesync.store.whale_detail import whale_detail
     from whalesync.views import tables
 
     now = now_ms()
     with open_existing(settings().db) as db:
-        detail = whale_detail(db, parse.find_whale(db, whale, exchange)["id"], now)
+        whale_id = parse.find_whale(db, whale, exchange)["id"]
+        detail = whale_detail(db, whale_id, now, top_markets=limit or 5, last_trades=limit or 10)
     known = EXCHANGES.get(detail.row["platform"])
+    hint = known.no_trades_hint if known else ""
     print_result(
-        tables.whale_as_json(detail),
-        lambda console: tables.render_whale(detail, console, now, no_trades_hint=known.no_trades_hint if known else ""),
+        tables.whale_as_json(detail, limit),
+        lambda console: tables.render_whale(detail, console, now, no_trades_hint=hint, limit=limit, local=local),
         as_json=as_json,
     )
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from whalesync.exchanges.base import Key, StoredMarket, Tradable
 from whalesync.records import ACTIVATED, MARKET, NOT_ENDED, RESOLVED, TOPIC, Market, Position, Trade
 from whalesync.store.database import Database, bindable
+
+LONG_ID = 20  # characters of an id from which on its beginning names it
+SHORTEST_PREFIX = 6
 
 _KEY = ("kind", "external_id", "created_at")
 _FIELDS = [field.name for field in fields(Market) if field.name not in (*_KEY, "provisional")]
 _NOT_ALWAYS_GIVEN = ("parent_external_id", "volume", "volume_24h", "volume_7d")
 _OF_TOKENS = ("yes_price", "no_price", "price_updated_at")
 
+_TITLE = "coalesce(t.title || ' › ', '') || m.title"
+_WITH_TOPIC = (
+    "FROM markets AS m LEFT JOIN markets AS t"
+    " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
+)
+
 MARKET_COLUMNS = (
     "id", "platform", "kind", "external_id", "parent_external_id", "title", "market_title", "category", "status",
     "yes_label", "no_label", "yes_token_id", "no_token_id", "yes_price", "no_price", "price_updated_at", "volume",
     "volume_24h", "volume_7d", "liquidity", "end_date", "resolved_at", "result", "url", "created_at", "updated_at",
 )  # fmt: skip
+
+
+_COLUMNS = ", ".join(f"{_TITLE} AS market_title" if name == "market_title" else f"m.{name}" for name in MARKET_COLUMNS)
 
 
 def save(db: Database, platform: str, markets: Sequence[Market], now: int) -> int:
@@ -104,8 +116,7 @@ def without_status(db: Database, platform: str, keys: Iterable[Key]) -> set[Key]
 _END_UNKNOWN = f"m.status IS NULL OR m.status IN {NOT_ENDED}"
 _STORED = (
     "SELECT m.id, m.kind, m.external_id, m.parent_external_id, m.status, m.category, m.end_date, m.url,"
-    " m.looked_up_at, t.looked_up_at FROM markets AS m LEFT JOIN markets AS t"
-    " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
+    f" m.looked_up_at, t.looked_up_at {_WITH_TOPIC}"
     " WHERE m.platform = :platform AND"
 )
 
@@ -198,17 +209,54 @@ def record_left_out(db: Database, what: str, asked: Iterable[int], left_out: Ite
         )
 
 
-def market_ids(db: Database, external_id: str, platform: str | None = None) -> list[int]:
-    """The markets that an exchange's id stands for: a market before a topic, and for a topic its children."""
-    for column in ("external_id", "parent_external_id"):
-        rows = db.rows(
-            f"SELECT id FROM markets WHERE kind = 'market' AND {column} = :id"
-            " AND (:platform IS NULL OR platform = :platform)",
-            {"id": bindable(external_id), "platform": platform},
-        )
-        if rows:
-            return [row[0] for row in rows]
-    return []
+class Named(NamedTuple):
+    """A market or topic that somebody names; ``title`` has that of its topic before it."""
+
+    id: int
+    platform: str
+    kind: str
+    external_id: str
+    title: str
+
+
+def named(db: Database, text: str, platform: str | None = None) -> list[Named]:
+    """The markets and topics that a text may mean. The first of these rules that finds any decides.
+
+    An exchange's id, of a market before that of a topic; the beginning of a long id; a whole title, likewise; words
+    that a title contains, of its topic or its own, in any case and order. A topic whose title has all words stands for
+    its children.
+    """
+    wanted = bindable(text).strip().removesuffix("…").removesuffix("...")
+    if not wanted:
+        return []
+    values = {"text": wanted, "platform": platform, "long": LONG_ID, "some": SHORTEST_PREFIX}
+    for condition in (
+        "m.kind = 'market' AND m.external_id = :text",
+        "m.kind = 'topic' AND m.external_id = :text",
+        "length(:text) >= :some AND length(m.external_id) > :long"
+        " AND substr(lower(m.external_id), 1, length(:text)) = lower(:text)",
+        f"m.kind = 'market' AND casefold(:text) IN (casefold(m.title), casefold({_TITLE}))",
+        "m.kind = 'topic' AND casefold(m.title) = casefold(:text)",
+    ):
+        if found := _named(db, condition, values):
+            return found
+    # as many as a title may have; SQLite takes no more than 1,000
+    words = {f"word{place}": word for place, word in enumerate(wanted.casefold().split()[:100])}
+    every = " AND ".join(f"instr(casefold({{0}}), :{name}) > 0" for name in words)
+    # Of a topic that has all words, the children have them too, and are not named one by one.
+    condition = f"({every.format(_TITLE)}) AND (t.id IS NULL OR NOT ({every.format('t.title')}))"
+    return _named(db, condition, words | {"platform": platform})
+
+
+def market_ids(db: Database, found: Named) -> list[int]:
+    """Our ids of the markets that a market or topic stands for: itself, or the children."""
+    if found.kind == MARKET:
+        return [found.id]
+    rows = db.rows(
+        "SELECT id FROM markets WHERE parent_external_id = ? AND platform = ? AND kind = 'market' ORDER BY id",
+        (found.external_id, found.platform),
+    )
+    return [row[0] for row in rows]
 
 
 def listed(
@@ -222,13 +270,8 @@ def listed(
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """Markets whose title, with their topic's, holds ``search`` (any case, any script), the biggest volume first."""
-    columns = ", ".join(
-        "coalesce(t.title || ' › ', '') || m.title AS market_title" if name == "market_title" else f"m.{name}"
-        for name in MARKET_COLUMNS
-    )
     rows = db.rows(
-        f"SELECT {columns} FROM markets AS m LEFT JOIN markets AS t"
-        " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
+        f"SELECT {_COLUMNS} {_WITH_TOPIC}"
         " WHERE m.kind = :kind AND (:platform IS NULL OR m.platform = :platform)"
         " AND (:search IS NULL OR instr(casefold(market_title), :search) > 0)"
         " AND (:category IS NULL OR casefold(m.category) = :category)"
@@ -244,6 +287,21 @@ def listed(
         },
     )
     return [dict(row) for row in rows]
+
+
+def one(db: Database, market_id: int) -> dict[str, Any]:
+    """A market or topic, with the columns of the market table."""
+    return dict(db.one(f"SELECT {_COLUMNS} {_WITH_TOPIC} WHERE m.id = ?", (market_id,)))
+
+
+def _named(db: Database, condition: str, values: dict[str, Any]) -> list[Named]:
+    rows = db.rows(
+        f"SELECT m.id, m.platform, m.kind, m.external_id, {_TITLE} {_WITH_TOPIC}"
+        f" WHERE ({condition}) AND (:platform IS NULL OR m.platform = :platform)"
+        f" ORDER BY m.status IS NOT '{ACTIVATED}', m.volume DESC NULLS LAST, m.id",
+        values,
+    )
+    return [Named(*row) for row in rows]
 
 
 def categories(db: Database) -> list[str]:

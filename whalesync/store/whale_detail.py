@@ -9,7 +9,7 @@ from whalesync.store import feed, positions, totals, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.feed import Row
 
-MARKET_COLUMNS = ("external_id", "market_title", "category", "trades", "volume")
+MARKET_COLUMNS = ("external_id", "market_title", "category", "url", "trades", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def whale_detail(
 ) -> WhaleDetail:
     """A whale of the file as it is at ``now`` (ms)."""
     with db.read():
-        row = dict(db.one(f"SELECT {whales.COLUMNS} FROM whales WHERE id = ?", (whale_id,)))
+        row = whales.one(db, whale_id)
         return WhaleDetail(
             row=row,
             listed=totals.progress_of(row["platform"], trades.state(db, whale_id)).listed,
@@ -60,7 +60,8 @@ def _by_market(db: Database, whale_id: int, limit: int) -> list[Row]:
         "SELECT max(id) AS last_id, count(*) AS trades, total(amount) AS volume"
         " FROM whale_activity WHERE whale_id = :whale AND action IN (:buy, :sell) AND superseded_at IS NULL"
         " GROUP BY market_id)"
-        " SELECT market_external_id AS external_id, market_title, market_category AS category, trades, volume"
+        " SELECT market_external_id AS external_id, market_title, market_category AS category,"
+        " market_url AS url, trades, volume"
         " FROM traded JOIN activity ON id = last_id ORDER BY volume DESC, market_id LIMIT :limit",
         {"whale": whale_id, "buy": BUY, "sell": SELL, "limit": limit},
     )

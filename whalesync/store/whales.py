@@ -11,10 +11,24 @@ from whalesync.exchanges import DEFAULT_EXCHANGE
 from whalesync.store.database import Database, bindable
 
 COLUMNS = (
-    "id, platform, address, label, tracked, total_volume, trade_count, last_active_at, volume_24h, volume_7d,"
-    " volume_30d, buy_count, sell_count, realized_profit, settled_profit, open_profit, open_value, won_count,"
-    " lost_count, win_rate, profit_complete, created_at, updated_at"
+    "id", "platform", "address", "label", "tracked", "total_volume", "trade_count", "last_active_at", "volume_24h",
+    "volume_7d", "volume_30d", "buy_count", "sell_count", "realized_profit", "settled_profit", "open_profit",
+    "open_value", "won_count", "lost_count", "win_rate", "profit_complete", "created_at", "updated_at",
+)  # fmt: skip
+
+#: what a list of whales can be sorted by, and the column for each
+ORDERS = {"volume": "total_volume", "profit": "realized_profit", "7d": "volume_7d", "active": "last_active_at"}
+
+_SUMS = (
+    "total_volume", "trade_count", "volume_24h", "volume_7d", "volume_30d", "buy_count", "sell_count",
+    "realized_profit",
+)  # fmt: skip
+# A wallet that was never read, or whose trades were never counted, has zeros for what is not known.
+_COUNTED = (
+    "(w.last_active_at IS NOT NULL OR (NOT EXISTS (SELECT 1 FROM whale_activity AS a WHERE a.whale_id = w.id)"
+    " AND EXISTS (SELECT 1 FROM whale_cursors AS c WHERE c.whale_id = w.id AND c.state IS NOT NULL)))"
 )
+_KNOWN = ", ".join(f"iif({_COUNTED}, {name}, NULL) AS {name}" if name in _SUMS else name for name in COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +134,19 @@ def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
     return db.rows("SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))
 
 
-def listed(db: Database, *, everyone: bool = False) -> list[dict[str, Any]]:
-    """The watch list, the biggest volume first; with ``everyone`` also those no longer tracked."""
+def listed(db: Database, *, everyone: bool = False, by: str = "volume") -> list[dict[str, Any]]:
+    """The watch list, the highest first ``by`` one of ``ORDERS``, those where it is not known last.
+
+    With ``everyone`` also those no longer tracked.
+    """
     rows = db.rows(
-        f"SELECT {COLUMNS} FROM whales WHERE tracked OR :everyone ORDER BY total_volume DESC, address",
+        f"SELECT * FROM (SELECT {_KNOWN} FROM whales AS w WHERE tracked OR :everyone)"
+        f" ORDER BY {ORDERS[by]} DESC NULLS LAST, total_volume DESC NULLS LAST, address",
         {"everyone": everyone},
     )
     return [dict(row) for row in rows]
+
+
+def one(db: Database, whale_id: int) -> dict[str, Any]:
+    """A whale, with the same columns."""
+    return dict(db.one(f"SELECT {_KNOWN} FROM whales AS w WHERE id = ?", (whale_id,)))

@@ -58,6 +58,15 @@ def write_json(document: Any, stream: TextIO) -> None:
     stream.write("\n")
 
 
+def write_json_lines(rows: Iterable[Mapping[str, Any]], stream: TextIO) -> None:
+    """Write one JSON object a line, by the same rules."""
+    import json
+
+    for row in rows:
+        json.dump(_valid(row), stream, allow_nan=False, separators=(",", ":"))
+        stream.write("\n")
+
+
 def write_csv(
     rows: Iterable[Mapping[str, Any]], stream: TextIO, columns: Sequence[str], *, header: bool = True
 ) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
-from whalesync.records import BUY, SELL, TIER_DELAYS_MS
+from whalesync.records import BUY, SELL, TIER_DELAYS_MS, TOPIC
 from whalesync.store.stats import FEWEST_DECIDED
 from whalesync.store.whale_detail import WhaleDetail
 from whalesync.views import chart
-from whalesync.views.grid import Column, cut_title, print_table, print_text
+from whalesync.views.grid import COMFORT, Column, GrowingTable, cut_title, print_table, print_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,14 +34,21 @@ def render_activity(
     tier: str = "pro-plus",
     narrowed: bool = False,
     tracked: int | None = None,
+    local: bool = False,
 ) -> None:
-    """Print the feed. ``narrowed``: by whale, market or time; ``tracked``: length of the watch list, if known."""
+    """Print the feed.
+
+    Args:
+        narrowed: by whale, market, size or time.
+        tracked: length of the watch list, if known.
+        local: with times in the zone of the host.
+    """
     if rows:
-        print_table(console, _activity_columns(rows, now))
+        print_table(console, _activity_columns(rows, _when(rows, now, local=local)))
     elif tracked == 0:
         print_text(console, ADD_A_WHALE)
     elif narrowed:
-        print_text(console, "No matching trades: leave out --whale or --market, or use an earlier --since.")
+        print_text(console, "No matching trades: leave out --whale, --market or --min-usd, or use an earlier --since.")
     elif TIER_DELAYS_MS[tier]:
         delay = text.duration(TIER_DELAYS_MS[tier])
         print_text(console, f"No trades are visible yet: tier {tier} sees a trade {delay} after it is made.")
@@ -48,25 +56,26 @@ def render_activity(
         print_text(console, NO_TRADES)
 
 
-def render_new_activity(rows: Sequence[Row], console: Console) -> None:
-    """Print trades that have become visible, one line each, as they come."""
-    for row in rows:
-        cells = [
-            text.iso(row["timestamp"]),
-            text.whale_name(row["whale_label"], row["whale_address"]),
-            text.plain(row["action"]),
-            _side(row),
-            text.money(row["amount"]),
-            text.price(row["price"]),
-            text.plain(row["market_title"]),
-        ]
-        print_text(console, "  ".join(cells), indent=2)
+class FollowedTable:
+    """The feed bit by bit, oldest first, as one table.
+
+    Each trade has its time, since an age would become wrong on the screen.
+    """
+
+    def __init__(self, *, local: bool) -> None:
+        self._table = GrowingTable()
+        self._local = local
+
+    def print(self, rows: Sequence[Row], console: Console) -> None:
+        """Print further trades."""
+        if rows:
+            self._table.print(console, _activity_columns(rows, [_clock(rows, local=self._local)]))
 
 
 def render_markets(rows: Sequence[Row], console: Console, now: int, *, narrowed: bool = False) -> None:
     """Print the market table. ``narrowed``: by search, category, status or exchange."""
     if rows:
-        print_table(console, _market_columns(rows, now))
+        print_table(console, market_columns(rows, now))
     elif narrowed:
         print_text(console, "No matching markets: try a shorter --search, or leave out --category or --status.")
     else:
@@ -83,7 +92,7 @@ def render_whales(rows: Sequence[Row], console: Console, now: int) -> None:
         Column("Address", list(map(text.plain, addresses)), short=list(map(text.short_address, addresses))),
         Column("Label", [text.plain(row["label"]) for row in rows], least=16),
         Column("Volume", [text.short_money(row["total_volume"]) for row in rows], right=True),
-        Column("Last active", [text.ago(row["last_active_at"], now) for row in rows], rank=1),
+        Column("Last active", [_last_active(row, now) for row in rows], rank=1),
         Column("Trades", [text.count(row["trade_count"]) for row in rows], right=True, rank=2),
         *(
             Column(header, [text.short_money(row[name], signed=True) for row in rows], right=True, rank=rank)
@@ -120,13 +129,26 @@ def render_candidates(rows: Sequence[Row], console: Console, *, by: str) -> None
     print_table(console, columns)
 
 
-def render_whale(detail: WhaleDetail, console: Console, now: int, *, no_trades_hint: str = "") -> None:
-    """Print one whale: figures, what it holds, a chart, its markets, its last trades."""
-    for name, value in _whale_facts(detail, now):
+def render_whale(
+    detail: WhaleDetail,
+    console: Console,
+    now: int,
+    *,
+    no_trades_hint: str = "",
+    limit: int | None = None,
+    local: bool = False,
+) -> None:
+    """Print one whale: figures, what it holds, a chart, its markets, its last trades.
+
+    Args:
+        limit: at most so many positions; None: SHOWN_POSITIONS.
+        local: with times in the zone of the host.
+    """
+    for name, value in _whale_facts(detail, now, local=local):
         print_text(console, f"{name:<9} {value}", indent=10)
     if detail.positions:
         console.print()
-        shown = detail.positions[:SHOWN_POSITIONS]
+        shown = detail.positions[: limit or SHOWN_POSITIONS]
         which = f"the most valuable {len(shown)} of " if len(shown) < len(detail.positions) else ""
         print_text(console, f"Open positions ({which}{len(detail.positions):,})", "bold")
         print_table(console, _position_columns(shown))
@@ -141,43 +163,74 @@ def render_whale(detail: WhaleDetail, console: Console, now: int, *, no_trades_h
         print_table(console, _most_traded_columns(detail.markets))
     console.print()
     print_text(console, "Last trades", "bold")
-    columns = _activity_columns(detail.trades, now)
+    columns = _activity_columns(detail.trades, _when(detail.trades, now, local=local))
     print_table(console, [column for column in columns if column.header not in ("Whale", "Address")])
 
 
-def whale_as_json(detail: WhaleDetail) -> dict[str, Any]:
-    """Return the same as one JSON object: the whale's row, and what is shown with it."""
+def whale_as_json(detail: WhaleDetail, limit: int | None = None) -> dict[str, Any]:
+    """Return the same as one JSON object: the whale's row, and what is shown with it; ``limit``: of positions."""
     return {
         **detail.row,
         "listed_trades": detail.listed,
         "profit_unknown": detail.unknown,
         "decided_positions": detail.decided,
-        "positions": detail.positions,
+        "positions": detail.positions[:limit],
         "volume_by_day": detail.days,
         "markets": detail.markets,
         "trades": detail.trades,
     }
 
 
-def _activity_columns(rows: Sequence[Row], now: int) -> list[Column]:
+def _when(rows: Sequence[Row], now: int, *, local: bool) -> list[Column]:
+    """How long ago each trade was made, and its time where there is room; in local time if that was asked for."""
+    if local:
+        return [_clock(rows, local=True)]
+    ages = [text.age(row["timestamp"], now) for row in rows]
+    return [
+        Column("When", [text.ago(row["timestamp"], now) for row in rows], short=ages),
+        replace(_clock(rows, local=False), rank=5),
+    ]
+
+
+def _clock(rows: Sequence[Row], *, local: bool) -> Column:
+    times = [row["timestamp"] for row in rows]
+    return Column(
+        "Time (local)" if local else "Time (UTC)",
+        [text.iso(at, local=local) for at in times],
+        short=[text.short_time(at, local=local) for at in times],
+    )
+
+
+def _activity_columns(rows: Sequence[Row], when: Sequence[Column]) -> list[Column]:
     names = [text.whale_name(row["whale_label"], row["whale_address"]) for row in rows]
     profits = [text.money(text.profit(row["action"], row["profit"]), signed=True) for row in rows]
     return [
-        Column("When", [text.ago(row["timestamp"], now) for row in rows]),
-        Column("Time (UTC)", [text.iso(row["timestamp"]) for row in rows], rank=4),
-        Column("Whale", names, least=11),
+        *when,
+        Column("Whale", names, least=11, usual=11),
         Column("Address", [text.plain(row["whale_address"]) for row in rows], rank=9),
-        Column("Action", [text.plain(row["action"]) for row in rows], styles=ACTION_STYLES, least=5),
-        Column("Side", [_side(row) for row in rows], rank=1, least=4),
-        Column("Amount", [text.money(row["amount"]) for row in rows], right=True),
-        Column("Price", [_price(row) for row in rows], right=True, rank=2),
-        Column("Shares", [text.count(row["shares"]) for row in rows], right=True, rank=6),
-        Column("Fee", [text.money(row["fee"]) for row in rows], right=True, rank=8),
-        Column("Profit", profits, right=True, rank=3),
-        Column("Market", [text.plain(row["market_title"]) for row in rows], least=22, cut=cut_title),
-        Column("Category", [text.plain(row["market_category"]) for row in rows], rank=7, least=8),
-        Column("Market ID", [text.plain(row["market_external_id"]) for row in rows], rank=5),
+        Column("Action", [text.plain(row["action"]) for row in rows], styles=ACTION_STYLES, least=5, usual=5),
+        Column("Side", [side(row) for row in rows], rank=1, least=4, usual=4),
+        Column("Amount", [text.money(row["amount"]) for row in rows], right=True, usual=10),
+        Column("Price", [_price(row) for row in rows], right=True, rank=3, usual=6),
+        Column("Shares", [text.count(row["shares"]) for row in rows], right=True, rank=6, usual=12),
+        Column("Fee", [text.money(row["fee"]) for row in rows], right=True, rank=8, usual=7),
+        Column("Profit", profits, right=True, rank=4, usual=11),
+        market_id(rows, "market_external_id", rank=2),
+        title(rows, "market_title", "market_url", least=18),
+        Column("Category", [text.plain(row["market_category"]) for row in rows], rank=7, least=8, usual=8),
     ]
+
+
+def title(rows: Sequence[Row], name: str, url: str, *, least: int = 24) -> Column:
+    """Return the column of market titles, which links to the markets' pages."""
+    titles, links = [text.plain(row[name]) for row in rows], [text.link(row[url]) for row in rows]
+    return Column("Market", titles, least=least, cut=cut_title, links=links, usual=COMFORT)
+
+
+def market_id(rows: Sequence[Row], name: str, *, rank: int = 0) -> Column:
+    """Return the column of the exchange's ids of markets."""
+    ids = [row[name] for row in rows]
+    return Column("ID", list(map(text.plain, ids)), short=list(map(text.short_id, ids)), rank=rank, usual=5)
 
 
 def _price(row: Row) -> str:
@@ -186,16 +239,16 @@ def _price(row: Row) -> str:
     return text.UNKNOWN if converted else text.price(row["price"])
 
 
-def _side(row: Row) -> str:
+def side(row: Row) -> str:
     """YES or NO, else the outcome as the exchange names it."""
     return text.plain(row["outcome"] or row["outcome_label"]) or text.UNKNOWN
 
 
-def _market_columns(rows: Sequence[Row], now: int) -> list[Column]:
+def market_columns(rows: Sequence[Row], now: int) -> list[Column]:
     ends = [text.UNKNOWN if row["end_date"] is None else text.ago(row["end_date"], now) for row in rows]
-    return [
-        Column("ID", [text.plain(row["external_id"]) for row in rows]),
-        Column("Market", [text.plain(row["market_title"]) for row in rows], least=24, cut=cut_title),
+    columns = [
+        market_id(rows, "external_id"),
+        title(rows, "market_title", "url"),
         Column("Category", [text.plain(row["category"]) for row in rows], least=8, rank=3),
         Column("Status", [text.plain(row["status"]) or text.UNKNOWN for row in rows], rank=2),
         Column("Yes", [text.price(row["yes_price"]) for row in rows], right=True),
@@ -207,33 +260,35 @@ def _market_columns(rows: Sequence[Row], now: int) -> list[Column]:
         Column("Ends", ends, rank=1),
         Column("Result", [text.plain(row["result"]) for row in rows], rank=8),
     ]
+    without_prices = all(row["kind"] == TOPIC for row in rows)
+    return [column for column in columns if not (without_prices and column.header in ("Yes", "No", "Liquidity"))]
 
 
 def _most_traded_columns(rows: Sequence[Row]) -> list[Column]:
     return [
         Column("Volume", [text.money(row["volume"]) for row in rows], right=True),
         Column("Trades", [text.count(row["trades"]) for row in rows], right=True),
-        Column("Market", [text.plain(row["market_title"]) for row in rows], least=24, cut=cut_title),
-        Column("Category", [text.plain(row["category"]) for row in rows], least=8, rank=1),
-        Column("ID", [text.plain(row["external_id"]) for row in rows], rank=2),
+        title(rows, "market_title", "url"),
+        Column("Category", [text.plain(row["category"]) for row in rows], least=8, rank=2),
+        market_id(rows, "external_id", rank=1),
     ]
 
 
 def _position_columns(rows: Sequence[Row]) -> list[Column]:
     return [
-        Column("Side", [_side(row) for row in rows], least=4),
+        Column("Side", [side(row) for row in rows], least=4),
         Column("Shares", [text.count(row["shares"]) for row in rows], right=True),
         Column("Paid", [text.price(row["avg_price"]) for row in rows], right=True, rank=3),
         Column("Price", [text.price(row["price"]) for row in rows], right=True, rank=2),
         Column("Value", [text.money(row["value"]) for row in rows], right=True),
         Column("Profit", [text.money(row["unrealized_profit"], signed=True) for row in rows], right=True, rank=1),
-        Column("Market", [text.plain(row["market_title"]) for row in rows], least=24, cut=cut_title),
-        Column("Not certain", [text.plain(row["gap"]) for row in rows], least=12, rank=4),
-        Column("Market ID", [text.plain(row["market_external_id"]) for row in rows], rank=5),
+        title(rows, "market_title", "market_url"),
+        market_id(rows, "market_external_id", rank=4),
+        Column("Not certain", [text.plain(row["gap"]) for row in rows], least=12, rank=5),
     ]
 
 
-def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
+def _whale_facts(detail: WhaleDetail, now: int, *, local: bool) -> list[tuple[str, str]]:
     row = detail.row
     trades = text.counted(row["trade_count"], "trade")
     buys, sells = text.counted(row["buy_count"], "buy"), text.counted(row["sell_count"], "sell")
@@ -242,11 +297,20 @@ def _whale_facts(detail: WhaleDetail, now: int) -> list[tuple[str, str]]:
     return [
         ("Whale", text.plain(row["label"]) or "(no label)"),
         ("Address", text.plain(row["address"]) + ("" if row["tracked"] else " (no longer tracked)")),
-        ("Active", "never" if last is None else f"{text.ago(last, now)} ({text.iso(last)})"),
+        (
+            "Active",
+            _last_active(row, now) if last is None else f"{text.ago(last, now)} ({text.iso(last, local=local)})",
+        ),
         ("Volume", f"{text.money(row['total_volume'])} in {trades} ({buys}, {sells})"),
         ("", ", ".join(windows)),
         *_profit_facts(detail),
     ]
+
+
+def _last_active(row: Row, now: int) -> str:
+    """How long ago a whale was last active; a wallet whose trades were never counted may have been."""
+    known = row["last_active_at"] is not None or row["trade_count"] is not None
+    return text.ago(row["last_active_at"], now) if known else text.UNKNOWN
 
 
 def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
