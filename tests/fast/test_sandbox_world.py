@@ -41,6 +41,13 @@ def sides(wallet: list[Record]) -> defaultdict[tuple[int, int], list[Record]]:
     return found
 
 
+def test_a_longer_span_has_no_less_volume(world: World) -> None:
+    """Of each market that can be traded: 24 hours, 7 days, and in all."""
+    for market, _ in tradable(world):
+        spans = [float(market[name]) for name in ("volume24h", "volume7d", "volume")]
+        assert spans == sorted(spans)
+
+
 def test_the_world_follows_from_its_seed(world: World, clock: StillClock) -> None:
     """The same seed gives the same markets and trades."""
     again = build_world(7, clock=clock)
