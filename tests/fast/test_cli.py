@@ -219,7 +219,8 @@ def test_wallets_of_the_leaderboard_are_shown_and_added(cli: Cli, exchange: Book
     assert cli("whales", "discover", "--by", "volume", "--json").out.count('"address"') == 3  # one is watched
     shown = cli("whales", "discover", "--by", "volume").out
     assert [line.split()[1] for line in shown.splitlines()[2:]] == [OTHER, WHALE] and "Moby" in shown
-    assert "Added 1 wallet" in cli("whales", "discover", "--by", "volume", "--add").err
+    added = cli("whales", "discover", "--by", "volume", "--add")
+    assert added.err == "Added 1 wallet; 1 was already there.\n"
     assert watch_list(cli)[WHALE] == "Moby" and OTHER in watch_list(cli)
 
 

@@ -196,7 +196,7 @@ def test_without_an_env_file_the_line_says_where_it_goes(host: Host) -> None:
     host.settings = replace(host.settings, env_file=None)
     assert "which cron does not have" in host.finding("env file").text and host.faults() == {}
     host.set(OPINION_TRADE_API_KEY=None)
-    assert "none: make one with (umask 077; mkdir -p '" in host.faults()["env file"]
+    assert "none: make one with 'whalesync setup' or (umask 077; mkdir -p '" in host.faults()["env file"]
     host.settings = replace(host.settings, env_file=Path("/gone/env"))
     assert "cannot be read (No such file or directory)" in host.faults()["env file"]
 
@@ -283,7 +283,7 @@ def test_a_host_that_does_not_start_the_jobs_is_told_both_ways(host: Host) -> No
     """The crontab and systemd timers."""
     for text in (None, "0 5 * * * /usr/bin/other\n"):
         host.crontab = text
-        assert "crontab -', or set up systemd timers" in host.faults()["cron"]
+        assert "'whalesync setup', or set up systemd timers" in host.faults()["cron"]
 
 
 def test_jobs_without_a_line_are_named(host: Host) -> None:
@@ -340,10 +340,10 @@ def test_lines_for_another_program_or_database_are_a_fault(host: Host) -> None:
     host.crontab = crontab.render(["/old/whalesync"], host.env_file, host.db)
     assert "sync-markets starts another program" in host.faults()["cron"]
     host.crontab = crontab.render(PROGRAM, host.env_file, Path("/other.db"))
-    assert f"sets WHALESYNC_DB to /other.db, but this check-up uses {host.db}" in host.faults()["cron"]
+    assert f"sets WHALESYNC_DB to /other.db, but 'whalesync doctor' uses {host.db}" in host.faults()["cron"]
     host.crontab = crontab.render(PROGRAM, Path("/gone/env"), host.db)
     host.settings = replace(host.settings, env_file=None)
-    assert "sets WHALESYNC_ENV_FILE to /gone/env, but this check-up uses none" in host.faults()["cron"]
+    assert "sets WHALESYNC_ENV_FILE to /gone/env, but 'whalesync doctor' uses none" in host.faults()["cron"]
 
 
 def test_the_ping_address_is_checked_and_never_shown(host: Host) -> None:

@@ -41,6 +41,14 @@ def sides(wallet: list[Record]) -> defaultdict[tuple[int, int], list[Record]]:
     return found
 
 
+def test_a_longer_span_has_no_less_volume(world: World) -> None:
+    """24 hours, 7 days, and in all: of each market, as its own detail has them."""
+    for listed, _ in tradable(world):
+        market = world.books.market(listed["marketId"])
+        spans = [float(market[name]) for name in ("volume24h", "volume7d", "volume")]
+        assert spans == sorted(spans)
+
+
 def test_the_world_follows_from_its_seed(world: World, clock: StillClock) -> None:
     """The same seed gives the same markets and trades."""
     again = build_world(7, clock=clock)

@@ -115,3 +115,11 @@ def test_text_from_outside_is_only_shown(width: int) -> None:
     held = position(whale_label=NASTY, market_title=NASTY, gap=NASTY, outcome=None, outcome_label=NASTY)
     text = page(MarketDetail(evil, [evil], [held], [trader(market_title=NASTY, market_url=NASTY)]), width)
     assert not set(text) & {"\x1b", "\u202e"}
+
+
+def test_a_narrow_page_drops_columns_before_it_cuts_a_label() -> None:
+    """Labels that begin alike stay apart at 80 columns; what is dropped is the day a position was first seen."""
+    big = {"shares": 496_347.14, "value": 160_058.0, "unrealized_profit": -16_265.19, "cost": 166_323.2}
+    rows = [position(whale_label=label, **big) for label in ("trader-ee3700", "trader-ee3711")]
+    text = page(MarketDetail(market(), [], rows, []))
+    assert "trader-ee3700" in text and "trader-ee3711" in text and "Since" not in text

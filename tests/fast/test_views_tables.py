@@ -256,7 +256,7 @@ def test_the_watch_list_keeps_labels_and_profit(width: int) -> None:
     """Addresses are shortened before a figure is dropped or a label is cut."""
     rows = [whale(), whale(label="Keiko"), whale(label="Humphrey")]
     header, _, row, *_ = shown(width, tables.render_whales, rows, now=NOW)
-    assert "Realized" in header
+    assert all(name in header for name in ("Active", "Trades", "Realized", "Settled", "Open"))
     assert row.split()[:3] == ["0xa1a1…a1a1", "Moby", "Dick"] and "-$378" in row
 
 
@@ -355,7 +355,9 @@ def test_a_whale_without_trades_says_what_to_do() -> None:
     page = whale_page(**none)
     assert "whalesync sync-whales" in page
     assert "not known: 3 positions decided, 20 are needed" in page and "%" not in page and "never" in page
-    assert "– settled" in page
+    assert "– settled: held to the end\n" in page
+    unread = whale_page(row=whale(settled_profit=None, open_profit=None, open_value=None), positions=[])
+    assert "– open: at the latest prices\n" in unread
     lines = shown(80, tables.render_whale, detail(**none, listed=0), now=NOW, no_trades_hint="Use the owner")
     assert "Use the owner." in lines and "whalesync sync-whales" not in "".join(lines)
 

@@ -24,7 +24,7 @@ app = new_app()
 def crontab() -> None:
     """Print the crontab for this host.
 
-    To append it to yours: (crontab -l; whalesync crontab) | crontab -
+    To append it to yours: (crontab -l 2>/dev/null; whalesync crontab) | crontab -
     """
     from whalesync.host.crontab import render, this_program
 

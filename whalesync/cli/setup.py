@@ -270,7 +270,8 @@ class Sitting:
             return not plan.commented_out
         program = crontab.this_program()
         entries = [crontab.entry(job, program, self.env_file, self.settings.db) for job in plan.missing]
-        self.say(f"Your crontab has {counted(len(text.splitlines()), 'line')}, which stay. To be added:")
+        kept = f"Your crontab keeps its {counted(lines, 'line')}. " if (lines := len(text.splitlines())) else ""
+        self.say(f"{kept}To add:")
         for line in "\n".join(entries).splitlines():
             self.say(f"  {line}")
         why = self.why_cron_would_fail()

@@ -63,7 +63,6 @@ def discover(
 
     Examples: whalesync whales discover · whalesync whales discover --by volume --period week --limit 5 --add
     """
-    from whalesync.text import counted
     from whalesync.views import tables
 
     found, platform = settings(), exchange or DEFAULT_EXCHANGE
@@ -82,7 +81,7 @@ def discover(
         ]
         with open_database(found.db) as db:
             added = whales.add(db, new, now_ms())
-        print_error(f"Added {counted(added.new, 'wallet')} to the watch list.")
+        print_error(_how_many(added.new, len(candidates) - added.new))
 
 
 @whales_app.command(cls=Command)
@@ -169,8 +168,13 @@ def import_(
     with open_database(settings().db) as db:
         added = whales.add(db, entries, now_ms())
     relabelled = f", {counted(added.relabelled, 'label')} changed" if added.relabelled else ""
-    verb = "was" if (there := added.known + added.relabelled) == 1 else "were"
-    print_error(f"Added {counted(added.new, 'wallet')}; {there:,} {verb} already there{relabelled}.")
+    print_error(_how_many(added.new, added.known + added.relabelled, relabelled))
+
+
+def _how_many(new: int, there: int, more: str = "") -> str:
+    from whalesync.text import counted
+
+    return f"Added {counted(new, 'wallet')}; {there:,} {'was' if there == 1 else 'were'} already there{more}."
 
 
 def _look_up(exchange: ExchangeEntry, address: str) -> None:

@@ -30,7 +30,7 @@ MAX_COMMAND = 998  # Debian's cron refuses longer ones (MAX_COMMAND in its cron.
 HEADER = """\
 # whalesync: every trade of the whales you watch, in one SQLite file.
 #
-# To append these lines to your crontab:  (crontab -l; whalesync crontab) | crontab -
+# To append these lines to your crontab:  (crontab -l 2>/dev/null; whalesync crontab) | crontab -
 # To have no other lines than these (REPLACES your crontab):  whalesync crontab | crontab -
 # "whalesync doctor" checks that they are in place. They contain no secret: the key belongs in the env file,
 # which only you may read.

@@ -229,7 +229,7 @@ def _env_file(settings: Settings) -> _Result:
     path, usual = settings.env_file, default_env_file()
     if path is None:
         line = f"printf 'OPINION_TRADE_API_KEY=%s\\n' 'your key' > {_quoted(usual)}"
-        how = f"make one with (umask 077; mkdir -p {_quoted(usual.parent)}; {line})"
+        how = f"make one with 'whalesync setup' or (umask 077; mkdir -p {_quoted(usual.parent)}; {line})"
         if secrets_of(settings):
             return GOOD, f"none: the key is in the environment, which cron does not have; for cron {how}"
         return WRONG, f"none: {how}"
@@ -329,7 +329,7 @@ def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run
     if doubles := crontab.find_doubles(text):
         faults.append(f"more than one line for {', '.join(doubles)}: leave one of each with 'crontab -e'")
     if not lines and not inactive:
-        how = "append them with '(crontab -l; whalesync crontab) | crontab -', or set up systemd timers (README)"
+        how = "add its lines with 'whalesync setup', or set up systemd timers (README)"
         faults = [f"this user's crontab does not start the jobs: {how}"]
     if faults:
         return WRONG, "; ".join(faults)
@@ -344,7 +344,7 @@ def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run
         for name, here in ((DB.name, settings.db), (ENV_FILE.name, settings.env_file)):
             there = crontab.setting(line, name)
             if there is not None and there != str(here):
-                how = f"sets {name} to {there}, but this check-up uses {here or 'none'}"
+                how = f"sets {name} to {there}, but 'whalesync doctor' uses {here or 'none'}"
                 mend = f"run it with the same {name}, or correct the line with 'crontab -e'"
                 return WRONG, f"the line for {command} {how}: {mend}"
     return GOOD, "all jobs are in this user's crontab and start this program"

@@ -129,7 +129,7 @@ class WhaleSync:
         listed = sum(len(served.listed) for served in self.served)
         looked_at = sum(len(served.looked_at) for served in self.served)
         self.run.summary = (
-            f"{counted(self.run.items, 'new trade')}; looked at {looked_at:,} of {counted(listed, 'wallet')}"
+            f"{counted(self.run.items, 'new trade')}; polled {looked_at:,} of {counted(listed, 'wallet')}"
         )
         loading = sum(pace in (Pace.NOW, Pace.LATER) for served in self.served for pace in served.paces.values())
         if loading:

@@ -111,9 +111,7 @@ def _binary_markets(books: Books, seed: str, count: int, season: float, group: G
         market = make_market(
             group.binary + number,
             **_common(rng, group.binary + number, title, category, season, ends),
-            volume="0" if untraded else _some_volume(rng, 11),
-            volume24h=_some_volume(rng, 8),
-            volume7d=_some_volume(rng, 10),
+            **_volumes(rng, traded=not untraded),
         )
         if kind == 11:
             market["labels"] = None
@@ -232,9 +230,12 @@ def _common(rng: Random, number: int, title: str, category: str, season: float, 
 
 
 def _volumes(rng: Random, traded: bool = True) -> dict[str, str]:
+    names = ("volume", "volume7d", "volume24h")
     if not traded:
-        return dict.fromkeys(("volume", "volume24h", "volume7d"), "0")
-    return {"volume": _some_volume(rng, 10), "volume24h": _some_volume(rng, 6), "volume7d": _some_volume(rng, 8)}
+        return dict.fromkeys(names, "0")
+    # A span has at least the volume of the shorter one within it.
+    volumes = sorted((rng.lognormvariate(mean, 1) for mean in (15, 13, 11)), reverse=True)
+    return {name: decimal18(f"{volume:.6f}") for name, volume in zip(names, volumes, strict=True)}
 
 
 def _rival_paths(rng: Random, count: int, closes: float, early: float | None) -> list[Path]:
@@ -272,7 +273,3 @@ def _resolve_later(
         resultTokenId="" if void else winner,
     )
     return math.inf if void else resolved_at
-
-
-def _some_volume(rng: Random, mean: float) -> str:
-    return decimal18(f"{rng.lognormvariate(mean, 2):.6f}")

@@ -144,7 +144,7 @@ def _trader_columns(rows: Sequence[Row], *, now: int, topic: str | None) -> list
 
 def _whales(rows: Sequence[Row]) -> list[Column]:
     names = [text.whale_name(row["whale_label"], row["whale_address"]) for row in rows]
-    return [Column("Whale", names, least=9)]
+    return [Column("Whale", names, least=16)]
 
 
 def _market(rows: Sequence[Row], topic: str | None) -> list[Column]:

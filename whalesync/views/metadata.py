@@ -325,6 +325,12 @@ QUERIES: Mapping[str, tuple[str, str]] = {
 SELECT coalesce(label, address) AS whale, volume_7d, total_volume, realized_profit
 FROM whales ORDER BY volume_7d DESC LIMIT 10;""",
     ),
+    "largest_markets": (
+        "The markets with the highest volume, and their prices",
+        """\
+SELECT external_id, title, category, status, yes_price, no_price, volume, volume_24h, liquidity
+FROM markets WHERE kind = 'market' ORDER BY volume DESC LIMIT 20;""",
+    ),
     "last_market": (
         "What the whales do in one market (here the one traded last)",
         """\

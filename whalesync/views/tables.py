@@ -88,11 +88,12 @@ def render_whales(rows: Sequence[Row], console: Console, now: int) -> None:
         print_text(console, ADD_A_WHALE)
         return
     addresses = [row["address"] for row in rows]
+    active = [_last_active(row, now) for row in rows]
     columns = [
         Column("Address", list(map(text.plain, addresses)), short=list(map(text.short_address, addresses))),
         Column("Label", [text.plain(row["label"]) for row in rows], least=16),
         Column("Volume", [text.short_money(row["total_volume"]) for row in rows], right=True),
-        Column("Last active", [_last_active(row, now) for row in rows], rank=1),
+        Column("Active", active, short=[each.removesuffix(" ago") for each in active], rank=1),
         Column("Trades", [text.count(row["trade_count"]) for row in rows], right=True, rank=2),
         *(
             Column(header, [text.short_money(row[name], signed=True) for row in rows], right=True, rank=rank)
@@ -318,10 +319,13 @@ def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
     realized, settled, unrealized = (text.money(row[name], signed=True) for _, name, _ in _PROFITS)
     won, lost = (text.count(row[name]) for name in ("won_count", "lost_count"))
     held = text.counted(len(detail.positions), "open position")
+    decided = "" if row["settled_profit"] is None else f", {won} won, {lost} lost"
+    is_known = row["open_profit"] is not None or detail.positions
+    value = f"{text.money(row['open_value'])} in {held} " if is_known else ""
     facts = [
         ("Profit", f"{realized} realized: what the exchange says of sales and merges"),
-        ("", f"{settled} settled: held to the end, {won} won, {lost} lost"),
-        ("", f"{unrealized} open: {text.money(row['open_value'])} in {held} at the latest prices"),
+        ("", f"{settled} settled: held to the end{decided}"),
+        ("", f"{unrealized} open: {value}at the latest prices"),
     ]
     facts += [("", f"{'not complete: ' if not place else ''}{why}") for place, why in enumerate(detail.unknown)]
     if row["win_rate"] is None:
