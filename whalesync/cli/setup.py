@@ -121,8 +121,12 @@ class Sitting:
             if not each.secret:  # a wrong key is a matter of its step
                 self.settings.get(each)
         self.given = {name: text for name, text in overrides.items() if text is not None}
+        self.environ = dict(os.environ)
+        # A relative path would be another file wherever else the env file is read.
         if given.db is not None:
             self.given[DB.name] = str(self.settings.db)
+        elif self.environ.get(DB.name):
+            self.environ[DB.name] = str(self.settings.db)
         self.secrets.update(secrets_of(self.settings))
         self.env_file = self.settings.env_file or default_env_file()
 
@@ -197,7 +201,7 @@ class Sitting:
         path, declared = self.env_file, all_settings()
         in_file = read_env_file(path if path.exists() else None)
         given = {**self.given, **({self.key_setting.name: self.new_key} if self.new_key else {})}
-        changes = missing_values(declared, in_file=in_file, given=given, environ=os.environ)
+        changes = missing_values(declared, in_file=in_file, given=given, environ=self.environ)
         mode = env_file.open_to_others(path)
         if changes:
             self.say(f"{path} (mode 600{f', now {mode:o}' if mode else ''}) would get:")
@@ -293,9 +297,9 @@ class Sitting:
 
     def say_what_differs(self, in_file: Mapping[str, str], declared: Sequence[Setting[object]]) -> None:
         """Name what the environment sets to another value than the env file, and wins in this shell but not in cron."""
-        names = [each.name for each in declared if os.environ.get(each.name) and each is not ENV_FILE]
+        names = [each.name for each in declared if self.environ.get(each.name) and each is not ENV_FILE]
         for name in names:
-            if name in in_file and in_file[name] != os.environ[name]:
+            if name in in_file and in_file[name] != self.environ[name]:
                 self.say(f"{name} has another value in the environment, which wins in this shell; cron has the file's.")
 
     def new_entries(self, entries: Iterable[WatchEntry], present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
