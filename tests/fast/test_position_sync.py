@@ -13,6 +13,7 @@ from support.wallet_host import DAY, HOUR, WALLET, Told, WalletHost
 from whalesync.errors import JobFailed, ServerError
 from whalesync.jobs.sync_positions import reading_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES
+from whalesync.sandbox import make_position
 from whalesync.store.positions import Listing
 from whalesync.store.whales import Whale
 
@@ -179,6 +180,18 @@ def test_a_list_that_is_empty_for_a_moment_closes_nothing(host: WalletHost, show
     host.elapsed += QUARTER
     host.run(SYNC_POSITIONS)
     assert host.positions("state, unlisted_since") == {(number, "YES"): ("open", None) for number in (1, 2, 3)}
+
+
+def test_both_outcomes_of_a_market_may_have_the_same_label(host: WalletHost) -> None:
+    """They are two positions, told apart by their sides."""
+    host.list_market(1)
+    for side, token in ((1, "yesTokenId"), (2, "noTokenId")):
+        position = make_position(
+            marketId=1, outcomeSide=side, outcome="Rain", sharesOwned=str(side), tokenId=host.books.market(1)[token]
+        )
+        host.books.set_position(WALLET, position)
+    host.run()
+    assert host.positions("outcome_label, shares") == {(1, "YES"): ("Rain", 1), (1, "NO"): ("Rain", 2)}
 
 
 def test_a_reading_that_fails_half_way_changes_nothing(host: WalletHost) -> None:
