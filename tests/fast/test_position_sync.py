@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,19 @@ def test_both_outcomes_of_a_market_may_have_the_same_label(host: WalletHost) -> 
         host.books.set_position(WALLET, position)
     host.run()
     assert host.positions("outcome_label, shares") == {(1, "YES"): ("Rain", 1), (1, "NO"): ("Rain", 2)}
+
+
+def test_a_market_that_somebody_deleted_stops_neither_the_sync_nor_the_cleanup(host: WalletHost) -> None:
+    """Its trades count for no position; the other positions are read."""
+    many(host, 2)
+    host.trade((60 * HOUR, 3, "Buy", "YES", 10, 0.5, 0))
+    host.run(SYNC_WHALES)
+    with closing(sqlite3.connect(host.db)) as db, db:
+        db.execute("DELETE FROM markets WHERE external_id = '3'")
+    host.retention_days = 1
+    host.run(SYNC_POSITIONS, CLEANUP)
+    assert host.positions("state") == {(1, "YES"): "open", (2, "YES"): "open"}
+    assert host.rows("SELECT count(*) AS n FROM whale_activity") == [{"n": 0}]
 
 
 def test_a_reading_that_fails_half_way_changes_nothing(host: WalletHost) -> None:

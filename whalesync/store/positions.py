@@ -56,8 +56,10 @@ FROM ({_MOVES})
 GROUP BY whale_id, market_id, outcome
 """
 
-# Somebody may have deleted a whale by hand.
-_REMOVED = "f.timestamp <= :until AND +f.whale_id IN (SELECT id FROM whales)"
+# Somebody may have deleted a whale or a market by hand.
+_REMOVED = (
+    "f.timestamp <= :until AND +f.whale_id IN (SELECT id FROM whales) AND +f.market_id IN (SELECT id FROM markets)"
+)
 _SUMS = ("shares_in", "cost_in", "shares_out", "cost_out", "realized_profit", "unknown", "undivided")
 
 
@@ -134,7 +136,8 @@ def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
     rows = db.rows(
         f"SELECT market_id, outcome, max(label), {sums}, max(last_at), sum(undivided)"
         f" FROM (SELECT * FROM ({_FLOWS.format(which='f.whale_id = :whale')})"
-        " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale) GROUP BY market_id, outcome",
+        " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale)"
+        " WHERE market_id IN (SELECT id FROM markets) GROUP BY market_id, outcome",  # as in _REMOVED
         {"whale": whale_id},
     )
     return {
