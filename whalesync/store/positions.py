@@ -77,7 +77,6 @@ class Kept(NamedTuple):
     """
 
     id: int
-    outcome_label: str
     is_doubtful: bool
     holding: Holding
 
@@ -120,7 +119,7 @@ def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
         (whale_id,),
     ):
         row_id, market_id, outcome, label, is_doubtful, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, label, bool(is_doubtful), Holding(*known))
+        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), Holding(*known))
     return found
 
 
