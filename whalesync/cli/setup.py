@@ -93,10 +93,10 @@ def setup(
         no_whales=no_whales,
         cron=cron,
     )
-    return Sitting(answers, interactive=interactive).run()
+    return SetupRun(answers, interactive=interactive).run()
 
 
-class Sitting:
+class SetupRun:
     """One run of ``setup``. A step returns whether what it is for is in place."""
 
     def __init__(self, answers: Answers, *, interactive: bool) -> None:
@@ -383,17 +383,17 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the sitting."""
+    """One step of ``setup``."""
 
     name: str
-    take: Callable[[Sitting], bool]
+    take: Callable[[SetupRun], bool]
 
 
 STEPS = (
-    Step("key", Sitting.take_key),
-    Step("env file", Sitting.take_env_file),
-    Step("watch list", Sitting.take_watch_list),
-    Step("cron", Sitting.take_cron),
+    Step("key", SetupRun.take_key),
+    Step("env file", SetupRun.take_env_file),
+    Step("watch list", SetupRun.take_watch_list),
+    Step("cron", SetupRun.take_cron),
 )
 
 
