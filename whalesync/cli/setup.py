@@ -14,7 +14,7 @@ import typer
 from whalesync.cli import parse
 from whalesync.cli.app import Command, new_app, now_ms, options, print_error, step_logger
 from whalesync.cli.host import PANEL, print_findings
-from whalesync.cli.watchlist import label_of, parse_entries, read_list
+from whalesync.cli.watchlist import parse_entries, read_list, suggestion
 from whalesync.errors import NoDatabase, SettingsError, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, secrets_of
 from whalesync.exchanges.opinion_trade import API_URL
@@ -334,7 +334,7 @@ class SetupRun:
             return []
         rows = [{**each._asdict(), "whale": present.get((self.exchange.name, each.address))} for each in found]
         tables.render_candidates(rows, console_on(sys.stderr), by="profit")
-        return [WatchEntry(each.address, label_of(each.name), self.exchange.name) for each in found]
+        return [suggestion(each, self.exchange.name) for each in found]
 
     def choose(self, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
         """Ask which wallets to add: of the leaderboard, by address, or from a file."""
