@@ -16,7 +16,9 @@ from whalesync.errors import JobFailed, ServerError
 from whalesync.jobs.sync_positions import reading_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES
 from whalesync.sandbox import make_position
-from whalesync.store.positions import Listing
+from whalesync.store import positions
+from whalesync.store.database import Database
+from whalesync.store.positions import Key, Listing, Traded
 from whalesync.store.whales import Whale
 
 POSITIONS = f"/positions/user/{WALLET}"
@@ -243,6 +245,29 @@ def test_what_is_sold_is_closed_at_the_next_look(host: WalletHost) -> None:
     host.elapsed += QUARTER
     host.run(SYNC_POSITIONS)
     assert host.positions("state, shares, closed_at")[2, "YES"] == ("open", 10, None)
+
+
+def test_trades_are_stored_while_those_of_a_wallet_are_added_up(
+    host: WalletHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long history takes seconds; what is stored meanwhile counts at the next reading, even if the list stays."""
+    many(host, 2)
+    host.run(SYNC_WHALES)
+    host.trade((50 * HOUR, 2, "Sell", "YES", 10, 0.7, 2))
+    add_up = positions.flows
+
+    def meanwhile(db: Database, whale_id: int) -> dict[Key, Traded]:
+        found = add_up(db, whale_id)
+        assert [run.items for run in host.run(SYNC_WHALES)] == [1]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(positions, "flows", meanwhile)
+        host.run(SYNC_POSITIONS)
+    assert host.positions("realized_profit") == {(1, "YES"): None, (2, "YES"): None}
+    host.elapsed += QUARTER
+    host.run(SYNC_POSITIONS)
+    assert host.positions("realized_profit") == {(1, "YES"): None, (2, "YES"): 2}
 
 
 def test_a_market_that_ends_between_two_looks_settles_what_was_held(host: WalletHost) -> None:

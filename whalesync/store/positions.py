@@ -198,7 +198,8 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
 def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
     """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
 
-    ``undecided``: of some trades nothing could be said yet, so that they count as new at the next reading.
+    ``undecided``: of some trades nothing could be said yet, or they were stored meanwhile, so that they count as new at
+    the next reading.
     """
     db.execute(
         "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"
