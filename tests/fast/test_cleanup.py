@@ -152,6 +152,15 @@ def test_trade_sources_know_the_cut_before_anything_is_deleted(history: History)
     assert seen[0] == (100, SOURCE.prune(state, NOW - 90 * DAY, trades.Stored(history.db, 1)), None)
 
 
+def test_a_wallet_of_an_exchange_that_this_version_does_not_know(history: History) -> None:
+    """Its state stays as it is; what is old is deleted."""
+    history.sql("UPDATE whales SET platform = 'other' WHERE id = 2")
+    history.sql("INSERT INTO whale_cursors (whale_id, state) VALUES (2, 'opaque')")
+    add_trades(history, OLD, 1)
+    history.cleanup()
+    assert (history.count("whale_activity"), trades.state(history.db, 2)) == (0, "opaque")
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_other_writers_find_the_lock_free_between_any_two_batches(history: History) -> None:
     """At every pause a plain sqlite3 connection that does not wait at all can write."""

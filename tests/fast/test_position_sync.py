@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ from support.wallet_host import DAY, HOUR, WALLET, Told, WalletHost
 from whalesync.errors import JobFailed, ServerError
 from whalesync.jobs.sync_positions import reading_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES
-from whalesync.store.positions import Listing
+from whalesync.sandbox import make_position
+from whalesync.store import positions
+from whalesync.store.database import Database
+from whalesync.store.positions import Key, Listing, Traded
 from whalesync.store.whales import Whale
 
 POSITIONS = f"/positions/user/{WALLET}"
@@ -181,6 +186,31 @@ def test_a_list_that_is_empty_for_a_moment_closes_nothing(host: WalletHost, show
     assert host.positions("state, unlisted_since") == {(number, "YES"): ("open", None) for number in (1, 2, 3)}
 
 
+def test_both_outcomes_of_a_market_may_have_the_same_label(host: WalletHost) -> None:
+    """They are two positions, told apart by their sides."""
+    host.list_market(1)
+    for side, token in ((1, "yesTokenId"), (2, "noTokenId")):
+        position = make_position(
+            marketId=1, outcomeSide=side, outcome="Rain", sharesOwned=str(side), tokenId=host.books.market(1)[token]
+        )
+        host.books.set_position(WALLET, position)
+    host.run()
+    assert host.positions("outcome_label, shares") == {(1, "YES"): ("Rain", 1), (1, "NO"): ("Rain", 2)}
+
+
+def test_a_market_that_somebody_deleted_stops_neither_the_sync_nor_the_cleanup(host: WalletHost) -> None:
+    """Its trades count for no position; the other positions are read."""
+    many(host, 2)
+    host.trade((60 * HOUR, 3, "Buy", "YES", 10, 0.5, 0))
+    host.run(SYNC_WHALES)
+    with closing(sqlite3.connect(host.db)) as db, db:
+        db.execute("DELETE FROM markets WHERE external_id = '3'")
+    host.retention_days = 1
+    host.run(SYNC_POSITIONS, CLEANUP)
+    assert host.positions("state") == {(1, "YES"): "open", (2, "YES"): "open"}
+    assert host.rows("SELECT count(*) AS n FROM whale_activity") == [{"n": 0}]
+
+
 def test_a_reading_that_fails_half_way_changes_nothing(host: WalletHost) -> None:
     """The run says which wallet; if it was the only one, the run fails."""
     many(host, 30)
@@ -215,6 +245,29 @@ def test_what_is_sold_is_closed_at_the_next_look(host: WalletHost) -> None:
     host.elapsed += QUARTER
     host.run(SYNC_POSITIONS)
     assert host.positions("state, shares, closed_at")[2, "YES"] == ("open", 10, None)
+
+
+def test_trades_are_stored_while_those_of_a_wallet_are_added_up(
+    host: WalletHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long history takes seconds; what is stored meanwhile counts at the next reading, even if the list stays."""
+    many(host, 2)
+    host.run(SYNC_WHALES)
+    host.trade((50 * HOUR, 2, "Sell", "YES", 10, 0.7, 2))
+    add_up = positions.flows
+
+    def meanwhile(db: Database, whale_id: int) -> dict[Key, Traded]:
+        found = add_up(db, whale_id)
+        assert [run.items for run in host.run(SYNC_WHALES)] == [1]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(positions, "flows", meanwhile)
+        host.run(SYNC_POSITIONS)
+    assert host.positions("realized_profit") == {(1, "YES"): None, (2, "YES"): None}
+    host.elapsed += QUARTER
+    host.run(SYNC_POSITIONS)
+    assert host.positions("realized_profit") == {(1, "YES"): None, (2, "YES"): 2}
 
 
 def test_a_market_that_ends_between_two_looks_settles_what_was_held(host: WalletHost) -> None:

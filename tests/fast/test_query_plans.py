@@ -64,7 +64,7 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     ),
     "one market": (
         lambda db: market_detail.market_detail(db, Named(1, "opinion_trade", "market", "1", "")),
-        [BY_MARKET, "sqlite_autoindex_positions_1 (whale_id=? AND market_id=?"],
+        [BY_MARKET, "positions_key (whale_id=? AND market_id=?"],
     ),
     "one topic": (
         lambda db: market_detail.market_detail(db, Named(3, "opinion_trade", "topic", "9", "")), [BY_MARKET]
@@ -81,6 +81,7 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     "the oldest trades": (lambda db: retention.delete_trades(db, NOW, 100), [BY_TIME]),
     "the sums over the oldest trades": (lambda db: stats.add_removed_sums(db, NOW), [BY_TIME]),
     "what the oldest trades did": (lambda db: positions.add_removed_flows(db, NOW), [BY_TIME]),
+    "what a wallet holds": (lambda db: positions.kept(db, 1), ["positions_key"]),
     "what a wallet's trades did": (lambda db: positions.flows(db, 1), [BY_WHALE]),
     "old runs": (lambda db: retention.delete_sync_logs(db, 5, 100), ["sync_logs_by_start", "sync_logs_by_type"]),
     "what met a deleted run": (

@@ -215,6 +215,16 @@ def test_the_database_itself_is_no_copy(path: Path, tmp_path: Path) -> None:
                 put_back(source, path)
 
 
+def test_what_an_interrupted_restore_left_is_no_copy(copy: Path, path: Path) -> None:
+    """It would be removed before it is read."""
+    folder = path.with_name(f".{path.name}.restoring")
+    folder.mkdir()
+    left = copy.rename(folder / "copy")
+    with pytest.raises(StoreError, match="was left by an interrupted restore"):
+        put_back(left, path)
+    assert left.exists()
+
+
 @pytest.mark.parametrize("command", [*(each.command for each in (*JOBS, VERIFY)), "restore"])
 def test_while_a_job_runs_it_is_refused(copy: Path, path: Path, command: str) -> None:
     """The job is named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from support.second_exchange import SecondExchange, Server
 
+from whalesync.cli.main import run
 from whalesync.errors import ExchangeError, JobFailed, SettingsError
 from whalesync.exchanges import EXCHANGES
 from whalesync.jobs import verify
@@ -155,6 +157,18 @@ def test_verify_serves_one_exchange_where_the_other_cannot_be_asked(world: World
         run_verify()
     served = {"no key": "second", "down": "opinion_trade"}[failure]
     assert [each.whale.platform for each in verdicts if each.ok] == [served]
+
+
+def test_verify_names_wallets_of_an_exchange_that_it_does_not_know(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Even if there are no others."""
+    with open_database(world.db) as db:
+        whales.remove(db, "opinion_trade", ADDRESS, 2)
+    monkeypatch.delitem(EXCHANGES, "second")
+    assert run(["verify", "--db", str(world.db), "--json"]) == 1
+    (wallet,) = json.loads(capfd.readouterr().out)["wallets"]
+    assert (wallet["platform"], wallet["faults"]) == ("second", ["this version does not know its exchange"])
 
 
 def test_an_exchange_without_wallets_is_not_asked(world: World) -> None:

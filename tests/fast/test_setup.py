@@ -18,7 +18,7 @@ from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.host import env_file
 from whalesync.host.setup import Verdict, chosen, missing_values, plan_cron, try_key
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
-from whalesync.settings import Settings
+from whalesync.settings import Settings, read_env_file
 from whalesync.store import whales
 from whalesync.store.database import open_existing
 
@@ -195,6 +195,16 @@ def test_only_what_options_ask_for_is_changed(home: Path, arguments: list[str]) 
     assert (home / "config" / "env").exists() and not (home / "cron").exists()
     run([*arguments, "--cron"])
     assert (home / "cron").exists()
+
+
+def test_a_relative_path_in_the_environment_is_absolute_in_the_env_file(
+    home: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The env file is read from every folder."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("WHALESYNC_DB", "here/whales.db")
+    run([*arguments[:3], "--yes", "--key-file", "key", "--import", "list", "--no-cron"])
+    assert read_env_file(home / "config" / "env")["WHALESYNC_DB"] == str(home / "here" / "whales.db")
 
 
 def test_yes_adds_no_jobs_that_would_fail(home: Path, arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:

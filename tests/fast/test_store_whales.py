@@ -33,6 +33,15 @@ def test_what_adding_did_is_told_apart(db: Database) -> None:
     assert labels(db) == {MOBY: None, OTHER: "Last", THIRD: None}
 
 
+def test_a_suggested_label_replaces_none(db: Database) -> None:
+    """Not even that of a wallet which is no longer tracked."""
+    whales.add(db, [WatchEntry(MOBY, "Moby"), WatchEntry(OTHER)], NOW)
+    for wallet in (MOBY, OTHER):
+        whales.remove(db, DEFAULT_EXCHANGE, wallet, NOW)
+    whales.add(db, [WatchEntry(wallet, "Whale of the month", is_suggested=True) for wallet in (MOBY, OTHER)], NOW)
+    assert labels(db) == {MOBY: "Moby", OTHER: "Whale of the month"}
+
+
 def test_an_address_may_be_watched_on_two_exchanges(db: Database) -> None:
     """As two wallets."""
     whales.add(db, [WatchEntry(MOBY), WatchEntry(MOBY, platform="elsewhere")], NOW)

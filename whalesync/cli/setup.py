@@ -14,7 +14,7 @@ import typer
 from whalesync.cli import parse
 from whalesync.cli.app import Command, new_app, now_ms, options, print_error, step_logger
 from whalesync.cli.host import PANEL, print_findings
-from whalesync.cli.watchlist import label_of, parse_entries, read_list
+from whalesync.cli.watchlist import parse_entries, read_list, suggestion
 from whalesync.errors import NoDatabase, SettingsError, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, secrets_of
 from whalesync.exchanges.opinion_trade import API_URL
@@ -93,10 +93,10 @@ def setup(
         no_whales=no_whales,
         cron=cron,
     )
-    return Sitting(answers, interactive=interactive).run()
+    return SetupRun(answers, interactive=interactive).run()
 
 
-class Sitting:
+class SetupRun:
     """One run of ``setup``. A step returns whether what it is for is in place."""
 
     def __init__(self, answers: Answers, *, interactive: bool) -> None:
@@ -121,8 +121,12 @@ class Sitting:
             if not each.secret:  # a wrong key is a matter of its step
                 self.settings.get(each)
         self.given = {name: text for name, text in overrides.items() if text is not None}
+        self.environ = dict(os.environ)
+        # A relative path would be another file wherever else the env file is read.
         if given.db is not None:
             self.given[DB.name] = str(self.settings.db)
+        elif self.environ.get(DB.name):
+            self.environ[DB.name] = str(self.settings.db)
         self.secrets.update(secrets_of(self.settings))
         self.env_file = self.settings.env_file or default_env_file()
 
@@ -197,7 +201,7 @@ class Sitting:
         path, declared = self.env_file, all_settings()
         in_file = read_env_file(path if path.exists() else None)
         given = {**self.given, **({self.key_setting.name: self.new_key} if self.new_key else {})}
-        changes = missing_values(declared, in_file=in_file, given=given, environ=os.environ)
+        changes = missing_values(declared, in_file=in_file, given=given, environ=self.environ)
         mode = env_file.open_to_others(path)
         if changes:
             self.say(f"{path} (mode 600{f', now {mode:o}' if mode else ''}) would get:")
@@ -294,9 +298,9 @@ class Sitting:
 
     def say_what_differs(self, in_file: Mapping[str, str], declared: Sequence[Setting[object]]) -> None:
         """Name what the environment sets to another value than the env file, and wins in this shell but not in cron."""
-        names = [each.name for each in declared if os.environ.get(each.name) and each is not ENV_FILE]
+        names = [each.name for each in declared if self.environ.get(each.name) and each is not ENV_FILE]
         for name in names:
-            if name in in_file and in_file[name] != os.environ[name]:
+            if name in in_file and in_file[name] != self.environ[name]:
                 self.say(f"{name} has another value in the environment, which wins in this shell; cron has the file's.")
 
     def new_entries(self, entries: Iterable[WatchEntry], present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
@@ -331,7 +335,7 @@ class Sitting:
             return []
         rows = [{**each._asdict(), "whale": present.get((self.exchange.name, each.address))} for each in found]
         tables.render_candidates(rows, console_on(sys.stderr), by="profit")
-        return [WatchEntry(each.address, label_of(each.name), self.exchange.name) for each in found]
+        return [suggestion(each, self.exchange.name) for each in found]
 
     def choose(self, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
         """Ask which wallets to add: of the leaderboard, by address, or from a file."""
@@ -380,17 +384,17 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the sitting."""
+    """One step of ``setup``."""
 
     name: str
-    take: Callable[[Sitting], bool]
+    take: Callable[[SetupRun], bool]
 
 
 STEPS = (
-    Step("key", Sitting.take_key),
-    Step("env file", Sitting.take_env_file),
-    Step("watch list", Sitting.take_watch_list),
-    Step("cron", Sitting.take_cron),
+    Step("key", SetupRun.take_key),
+    Step("env file", SetupRun.take_env_file),
+    Step("watch list", SetupRun.take_watch_list),
+    Step("cron", SetupRun.take_cron),
 )
 
 

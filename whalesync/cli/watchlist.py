@@ -14,6 +14,7 @@ from whalesync.cli.app import Command, Csv, Json, new_app, now_ms, print_error, 
 from whalesync.cli.parse import Exchange, Limit, LimitEach, Local, Whale
 from whalesync.errors import NoDatabase, OutOfTime, UsageError, WhalesyncError
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges.base import Candidate
 from whalesync.exchanges.base import Exchange as ExchangeEntry
 from whalesync.store import whales
 from whalesync.store.database import open_database, open_existing
@@ -75,10 +76,7 @@ def discover(
     rows = [{**each._asdict(), "whale": known.get(each.address)} for each in candidates]
     print_result(rows, lambda console: tables.render_candidates(rows, console, by=by), as_json=as_json)
     if add_them:
-        # A name of somebody else's choice is a label like any other, but never replaces one.
-        new = [
-            WatchEntry(each.address, label_of(each.name), platform) for each in candidates if each.address not in known
-        ]
+        new = [suggestion(each, platform) for each in candidates if each.address not in known]
         with open_database(found.db) as db:
             added = whales.add(db, new, now_ms())
         print_error(_how_many(added.new, len(candidates) - added.new))
@@ -191,12 +189,13 @@ def _look_up(exchange: ExchangeEntry, address: str) -> None:
         return
 
 
-def label_of(name: str | None) -> str | None:
-    """Return a name from outside as a label; None if it cannot be one."""
+def suggestion(candidate: Candidate, platform: str) -> WatchEntry:
+    """Return a wallet of the leaderboard as an entry; the name that it has there is its label, if it can be one."""
     try:
-        return parse.parse_label(name or "") or None
+        label = parse.parse_label(candidate.name or "") or None
     except UsageError:
-        return None
+        label = None
+    return WatchEntry(candidate.address, label, platform, is_suggested=True)
 
 
 def read_list(file: str) -> str:

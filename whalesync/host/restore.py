@@ -99,6 +99,8 @@ def _check_source(source: Path, target: Path) -> None:
         raise StoreError(f"there is no file {source}: {OTHER_COPY}")
     if source.resolve() in (target, *beside(target)) or (target.exists() and source.samefile(target)):
         raise StoreError(f"{source} is the database itself: {OTHER_COPY}")
+    if _folder_of(target) in source.resolve().parents:  # which is removed before anything is read
+        raise StoreError(f"{source} was left by an interrupted restore: {OTHER_COPY}")
     check_is_ours(source, OTHER_COPY)
 
 

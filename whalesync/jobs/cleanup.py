@@ -98,7 +98,7 @@ def delete_trades(db: Database, cut: int, pruned: dict[int, str]) -> int:
     ``pruned`` has the states by wallet as the last batch left them.
     """
     for whale_id, platform, state in retention.states(db):
-        if pruned.get(whale_id) != state:
+        if platform in EXCHANGES and pruned.get(whale_id) != state:
             pruned[whale_id] = EXCHANGES[platform].trades.prune(state, cut, Stored(db, whale_id))
             trades.save_state(db, whale_id, pruned[whale_id])
     return retention.delete_trades(db, cut, BATCH_ROWS)

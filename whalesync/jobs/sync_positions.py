@@ -132,7 +132,7 @@ class Served:
         self.run.record_problem(whale.name, problem)
 
     def _store(self, whale: Whale, found: Holdings) -> None:
-        """Store one reading, with what the trades say, in one transaction."""
+        """Store one reading, with what the trades say."""
         db, now = self.run.db, self.run.now
         # When a list was read is compared with when trades were made, so it is told by the same clock.
         listed_at = self.connection.exchange_time() or now
@@ -140,11 +140,15 @@ class Served:
         with db.write():
             markets.ids_for(db, whale.platform, found.positions, now, known)
             rejected.keep(db, f"positions {whale.address}", found.rejected, run_id=self.run.id, now=now)
+        self._markets = known
+        with db.read():  # adding up a long history takes seconds, for which nobody should wait
+            state = trades.state(db, whale.id)
             entries, undecided = self._judged(whale, found, known, listed_at)
+        with db.write():
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
+                undecided = undecided or trades.state(db, whale.id) != state
                 positions.record_listing(db, whale.id, found.total, listed_at, undecided=undecided)
-        self._markets = known
         self.read.add(whale.id)
         for record in found.rejected:
             self.run.record_problem(whale.name, f"a position was rejected: {record.reason}")

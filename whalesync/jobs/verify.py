@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from whalesync.errors import AnotherRunActive, AuthenticationError, ExchangeError, OutOfTime
+from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import (
     Account,
     Batch,
@@ -50,6 +51,7 @@ MOST_ROUNDS = 100  # of requests, and one for each trade: more would not come to
 WALKS = 4  # at most, to find two of equal length that agree on what is not listed
 
 NOT_LOOKED_AT = "it was not looked at"
+UNKNOWN_EXCHANGE = "this version does not know its exchange"
 
 Result = TypeVar("Result")
 Steps: TypeAlias = Generator[list[Call], Any, Result]
@@ -170,7 +172,7 @@ def run(run: Run, verdicts: list[Verdict], *, deep: bool, repair: bool) -> None:
 def chosen(tracked: Iterable[Whale], *, whale_id: int | None, platform: str | None) -> list[Verdict]:
     """A verdict to be found for each tracked wallet, or for those that are chosen."""
     return [
-        Verdict(whale)
+        Verdict(whale, problem=NOT_LOOKED_AT if whale.platform in EXCHANGES else UNKNOWN_EXCHANGE)
         for whale in sorted(tracked, key=lambda whale: whale.id)
         if whale_id in (None, whale.id) and platform in (None, whale.platform)
     ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from whalesync.exchanges.base import Key, StoredMarket, Tradable
 from whalesync.records import ACTIVATED, MARKET, NOT_ENDED, RESOLVED, TOPIC, Market, Position, Trade
 from whalesync.store.database import Database, bindable
+from whalesync.text import TOPIC_SEPARATOR
 
 LONG_ID = 20  # characters of an id from which on its beginning names it
 SHORTEST_PREFIX = 6
@@ -18,7 +19,7 @@ _FIELDS = [field.name for field in fields(Market) if field.name not in (*_KEY, "
 _NOT_ALWAYS_GIVEN = ("parent_external_id", "volume", "volume_24h", "volume_7d")
 _OF_TOKENS = ("yes_price", "no_price", "price_updated_at")
 
-_TITLE = "coalesce(t.title || ' › ', '') || m.title"
+_TITLE = f"coalesce(t.title || '{TOPIC_SEPARATOR}', '') || m.title"
 _WITH_TOPIC = (
     "FROM markets AS m LEFT JOIN markets AS t"
     " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
@@ -97,10 +98,8 @@ def tradable(db: Database, platform: str) -> list[Tradable]:
     return [
         Tradable(*row)
         for row in db.rows(
-            "SELECT m.id, m.external_id, m.yes_token_id, coalesce(m.volume_24h, p.volume_24h, 0),"
-            " m.price_left_out_since, m.liquidity_left_out_since"
-            " FROM markets AS m LEFT JOIN markets AS p"
-            " ON p.platform = m.platform AND p.kind = 'topic' AND p.external_id = m.parent_external_id"
+            "SELECT m.id, m.external_id, m.yes_token_id, coalesce(m.volume_24h, t.volume_24h, 0),"
+            f" m.price_left_out_since, m.liquidity_left_out_since {_WITH_TOPIC}"
             " WHERE m.platform = ? AND m.kind = 'market' AND m.status = ? AND m.yes_token_id IS NOT NULL",
             (platform, ACTIVATED),
         )

@@ -56,8 +56,10 @@ FROM ({_MOVES})
 GROUP BY whale_id, market_id, outcome
 """
 
-# Somebody may have deleted a whale by hand.
-_REMOVED = "f.timestamp <= :until AND +f.whale_id IN (SELECT id FROM whales)"
+# Somebody may have deleted a whale or a market by hand.
+_REMOVED = (
+    "f.timestamp <= :until AND +f.whale_id IN (SELECT id FROM whales) AND +f.market_id IN (SELECT id FROM markets)"
+)
 _SUMS = ("shares_in", "cost_in", "shares_out", "cost_out", "realized_profit", "unknown", "undivided")
 
 
@@ -75,7 +77,6 @@ class Kept(NamedTuple):
     """
 
     id: int
-    outcome_label: str
     is_doubtful: bool
     holding: Holding
 
@@ -118,7 +119,7 @@ def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
         (whale_id,),
     ):
         row_id, market_id, outcome, label, is_doubtful, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, label, bool(is_doubtful), Holding(*known))
+        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), Holding(*known))
     return found
 
 
@@ -134,7 +135,8 @@ def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
     rows = db.rows(
         f"SELECT market_id, outcome, max(label), {sums}, max(last_at), sum(undivided)"
         f" FROM (SELECT * FROM ({_FLOWS.format(which='f.whale_id = :whale')})"
-        " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale) GROUP BY market_id, outcome",
+        " UNION ALL SELECT * FROM removed_flows WHERE whale_id = :whale)"
+        " WHERE market_id IN (SELECT id FROM markets) GROUP BY market_id, outcome",  # as in _REMOVED
         {"whale": whale_id},
     )
     return {
@@ -196,7 +198,8 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
 def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
     """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
 
-    ``undecided``: of some trades nothing could be said yet, so that they count as new at the next reading.
+    ``undecided``: of some trades nothing could be said yet, or they were stored meanwhile, so that they count as new at
+    the next reading.
     """
     db.execute(
         "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"

@@ -9,8 +9,6 @@ from whalesync.store import feed, positions, totals, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.feed import Row
 
-MARKET_COLUMNS = ("external_id", "market_title", "category", "url", "trades", "volume")
-
 
 @dataclass(frozen=True, slots=True)
 class WhaleDetail:
@@ -21,7 +19,8 @@ class WhaleDetail:
     settled or sold, and with what result is known.
 
     ``days`` are UTC days, oldest first, today last, empty ones included: ``day``, ``buy``, ``sell`` (USD).
-    ``markets`` are the most traded, with ``MARKET_COLUMNS``; ``volume`` in USD.
+    ``markets`` are the most traded: ``external_id``, ``market_title``, ``category``, ``url``, ``trades`` (fills),
+    ``volume`` (USD).
     ``trades`` are the newest, as in the feed.
     """
 

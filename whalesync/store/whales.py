@@ -49,11 +49,15 @@ class Whale:
 
 
 class WatchEntry(NamedTuple):
-    """A wallet to watch. An empty label removes the present one, None keeps it."""
+    """A wallet to watch. An empty label removes the present one, None keeps it.
+
+    ``is_suggested``: the label is not the user's choice, and replaces none.
+    """
 
     address: str
     label: str | None = None
     platform: str = DEFAULT_EXCHANGE
+    is_suggested: bool = False
 
 
 class Added(NamedTuple):
@@ -101,6 +105,8 @@ def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
             before = db.one("SELECT tracked, label FROM whales WHERE platform = ? AND address = ?", (platform, address))
             was_tracked, label = before or (False, None)
             wanted = label if entry.label is None else bindable(entry.label) or None
+            if label and entry.is_suggested:
+                wanted = label
             if was_tracked and label == wanted:
                 known += 1
                 continue

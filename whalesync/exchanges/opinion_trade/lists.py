@@ -64,7 +64,7 @@ class ListReading:
         self._ended = False  # before the page that the total makes the last one
 
     def take(self, number: int, page: MarketPage, new: Set[Key]) -> None:
-        """Take in a page; ``new``: the markets that this run has stored first."""
+        """Add a page; ``new``: the markets that this run has stored first."""
         before = len(self.listed)
         entries = set(filter(None, map(_entry, page.records)))
         self.listed |= entries
@@ -76,7 +76,7 @@ class ListReading:
         self._lengths[number] = page.length
 
     def fail(self, number: int) -> None:
-        """A page could not be read."""
+        """Record that a page could not be read."""
         self._failed.add(number)
 
     def go_on_at(self, number: int) -> None:
@@ -129,7 +129,7 @@ class ListReading:
         return next((number for number in self.unread if number not in self._failed), None)
 
     def problem(self) -> str | None:
-        """Say what may be missing."""
+        """Return why markets may be missing; None if none can be."""
         listed, total = len(self.listed), self.total
         if unread := self.unread:
             return f"{len(unread)} of {self.last_page} pages were not read"

@@ -1,6 +1,6 @@
-"""Which of Opinion.Trade's markets are asked for by their id, and what the answers mean.
+"""Which of Opinion.Trade's markets are asked for by their id, and what the responses mean.
 
-The lists do not tell everything: of a topic they give twice the volumes and not all children; a market that has ended
+The lists are not complete: of a topic they give twice the volumes and not all children; a market that has ended
 leaves the list of open ones; some markets are in no list. A child does not name its topic, so a child whose topic is
 known is looked up through it.
 """

@@ -1,7 +1,7 @@
 """Which of Opinion.Trade's markets are fetched, in which order: the lists, single markets, prices, liquidity.
 
 Every run reads the lists of open markets whole, and the newest entries of the lists of all markets, which are read
-whole once a day or when they do not add up (``lists``). Then what the lists do not tell is asked for by id
+whole once a day or when they do not add up (``lists``). Then what the lists do not give is asked for by id
 (``lookups``).
 
 There is no request for many prices, only one for each token. Where the time does not suffice for all, those that the
@@ -47,7 +47,7 @@ class MarketSync:
         self._readable = False  # a market could be read
 
     def run(self) -> str:
-        """Sync the lists, what they do not tell, the prices, the liquidity; returns a summary.
+        """Sync the lists, what they do not give, the prices, the liquidity; returns a summary.
 
         Raises:
             AuthenticationError: no other request could succeed.

@@ -49,8 +49,7 @@ CREATE TABLE positions (
     unlisted_since INTEGER,
     closed_at INTEGER,
     updated_at INTEGER NOT NULL,
-    revision INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (whale_id, market_id, outcome_label)
+    revision INTEGER NOT NULL DEFAULT 0
 );
 
 -- What the trades that cleanup has deleted did to each position, so that age alone makes no profit unknown. In and
@@ -74,6 +73,8 @@ CREATE TABLE removed_flows (
 """
 
 INDEXES = """
+-- No position twice. Labels are the exchange's: both outcomes of a market may have the same one.
+CREATE UNIQUE INDEX positions_key ON positions (whale_id, market_id, coalesce(outcome, outcome_label));
 -- The markets whose end is still to be seen: few among all that have ended.
 CREATE INDEX markets_not_ended ON markets (platform, kind)
     WHERE status IS NULL OR status IN ('created', 'activated', 'resolving');
