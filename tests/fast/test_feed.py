@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.rows import DAY, HOUR, MINUTE, MOBY, NOW, OTHER, SECOND, market, trade, whale
 
@@ -161,3 +163,98 @@ def test_a_cursor_never_goes_back(db: Database) -> None:
     cursor = feed.cursor(db, NOW)
     db.execute("DELETE FROM whale_activity")
     assert feed.new_activity(db, "pro", cursor, NOW + SECOND)[1] == feed.Cursor(NOW + SECOND, cursor.last_id)
+
+
+def test_the_feed_of_large_trades_folds_fills(db: Database) -> None:
+    """All fills of a trade that together reach the amount, newest first; fills of others, and small ones, are not."""
+    moby, other, rain, snow = whale(db, MOBY), whale(db, OTHER), market(db, "1"), market(db, "2")
+    large = [trade(db, moby, rain, NOW - HOUR + n * SECOND, amount=40.0) for n in range(3)]
+    for whale_id, place, action in ((other, rain, "BUY"), (moby, snow, "BUY"), (moby, rain, "SELL")):
+        trade(db, whale_id, place, NOW - HOUR, action, amount=90.0)
+    trade(db, moby, rain, NOW - HOUR, amount=500.0, superseded_at=NOW)
+    found = feed.large_trades(db, "pro-plus", NOW, min_usd=120.0)
+    assert (ids(found.rows), found.searched_from) == (large[::-1], None)
+    assert found.rows == [row for row in feed.activity(db, "pro-plus", NOW) if row["id"] in large]
+    assert ids(feed.large_trades(db, "pro-plus", NOW, min_usd=120.0, limit=2).rows) == large[:0:-1]
+    assert feed.large_trades(db, "pro-plus", NOW, min_usd=120.01).rows == []
+
+
+def test_a_tier_folds_only_what_it_sees(db: Database) -> None:
+    """A trade is as large for it as the fills whose delay has run out."""
+    moby, rain = whale(db), market(db)
+    for at in (NOW, NOW + 20 * SECOND):
+        trade(db, moby, rain, at, amount=60.0)
+    assert feed.large_trades(db, "pro", NOW + 49 * SECOND, min_usd=100.0).rows == []
+    assert ids(feed.large_trades(db, "pro", NOW + 50 * SECOND, min_usd=100.0).rows) == [2, 1]
+
+
+def test_large_trades_are_narrowed_as_all_others(db: Database) -> None:
+    """Whale, markets, exchange and time; what was made before that time counts towards the size of its trade."""
+    moby, other, markets = whale(db, MOBY), whale(db, OTHER), [market(db, name) for name in "123"]
+    for whale_id in (moby, other):
+        for place in markets:
+            for n in range(2):
+                trade(db, whale_id, place, NOW - HOUR + n * SECOND, amount=50.0)
+    narrowed: dict[str, Any] = {"whale_id": moby, "market_ids": markets[:2], "platform": "opinion_trade"}
+    assert ids(feed.large_trades(db, "pro-plus", NOW, min_usd=100.0, **narrowed).rows) == [4, 2, 3, 1]
+    later = NOW - HOUR + SECOND
+    assert ids(feed.large_trades(db, "pro-plus", NOW, min_usd=100.0, since=later, **narrowed).rows) == [4, 2]
+    assert feed.large_trades(db, "pro-plus", NOW, min_usd=100.0, platform="elsewhere").rows == []
+
+
+def test_a_search_for_large_trades_ends_somewhere(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how far it went."""
+    moby, rain = whale(db), market(db)
+    for n in range(5):
+        trade(db, moby, rain, NOW - n * HOUR)
+    monkeypatch.setattr(feed, "MOST_READ", 3)
+    assert feed.large_trades(db, "pro-plus", NOW, min_usd=1e6) == ([], NOW - 3 * HOUR)
+    assert feed.large_trades(db, "pro-plus", NOW, min_usd=1.0, limit=2).searched_from is None
+
+
+def test_a_follower_of_large_trades_gets_a_trade_when_it_is_large(db: Database) -> None:
+    """Then all of its fills, those seen before too, and each further one; never one twice."""
+    moby, rain = whale(db), market(db)
+    first = trade(db, moby, rain, NOW - 30 * SECOND, amount=60.0)
+    cursor = feed.cursor(db, NOW)
+    small = trade(db, moby, rain, NOW, "SELL", amount=60.0)
+    rows, cursor = feed.new_activity(db, "pro-plus", cursor, NOW + SECOND, min_usd=100.0)
+    assert rows == []
+    second = trade(db, moby, rain, NOW + 10 * SECOND, amount=60.0)
+    rows, cursor = feed.new_activity(db, "pro-plus", cursor, NOW + 10 * SECOND, min_usd=100.0)
+    assert ids(rows) == [first, second]
+    third = trade(db, moby, rain, NOW + 20 * SECOND, amount=1.0)
+    rows, cursor = feed.new_activity(db, "pro-plus", cursor, NOW + 20 * SECOND, min_usd=100.0)
+    assert ids(rows) == [third]
+    rows, cursor = feed.new_activity(db, "pro-plus", cursor, NOW + HOUR, min_usd=100.0)
+    assert rows == [] and small not in ids(rows)
+
+
+@pytest.mark.parametrize("tier", ["pro-plus", "pro", "free"])
+def test_a_follower_of_large_trades_ends_with_what_the_feed_shows(db: Database, tier: str) -> None:
+    """Each fill once, whatever comes in, as long as fills are stored in the order in which they are made."""
+    wallets, places = [whale(db, MOBY), whale(db, OTHER)], [market(db, "1"), market(db, "2")]
+    cursor, seen = feed.cursor(db, NOW), []
+    for step in range(1, 300):
+        now = NOW + step * 7 * SECOND
+        if step < 150:
+            trade(db, wallets[step * 7 % 3 % 2], places[step // 20 % 2], now, amount=float(step * 37 % 61))
+        if step % 3 == 0:
+            rows, cursor = feed.new_activity(db, tier, cursor, now, min_usd=150.0)
+            seen += ids(rows)
+    expected = ids(feed.large_trades(db, tier, NOW + DAY, min_usd=150.0).rows)
+    assert len(expected) > 20
+    assert sorted(seen) == sorted(expected)
+
+
+def test_what_is_stored_late_completes_a_trade(db: Database) -> None:
+    """A follower gets a trade whose earlier fill, or whose later one, was already there, however long ago it was."""
+    moby, other, rain = whale(db, MOBY), whale(db, OTHER), market(db)
+    day_ago = [trade(db, moby, rain, NOW - DAY, amount=60.0), trade(db, other, rain, NOW - DAY, amount=60.0)]
+    cursor = feed.cursor(db, NOW)
+    late = [
+        trade(db, moby, rain, NOW - DAY - 50 * SECOND, amount=60.0),
+        trade(db, other, rain, NOW - DAY + 50 * SECOND, amount=60.0),
+    ]
+    rows, _ = feed.new_activity(db, "free", cursor, NOW + SECOND, min_usd=100.0)
+    assert sorted(ids(rows)) == sorted(day_ago + late)

@@ -119,6 +119,29 @@ def test_a_page_of_the_feed_is_a_range_of_one_index(
     assert "USE TEMP B-TREE FOR ORDER BY" not in steps
 
 
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize(("narrowed", "index"), NARROWED)
+def test_a_search_for_large_trades_is_a_range_of_one_index(
+    db: Database, analysed: bool, narrowed: dict[str, Any], index: str
+) -> None:
+    """Read one by one and not sorted first, so that it can end early; the rows found are looked up by their ids."""
+    if analysed:
+        db.execute("ANALYZE")
+    steps = plan(db, lambda db: feed.large_trades(db, "free", NOW, min_usd=1.0, limit=10, **narrowed))
+    assert f"USING INDEX {index}" in steps[0]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+    assert "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)" in steps
+
+
+def test_a_follower_of_large_trades_reads_what_is_near(db: Database) -> None:
+    """Ranges of the index of one whale, to both sides of what is new."""
+    cursor = feed.Cursor(NOW - 3 * SECOND, 200)
+    steps = plan(db, lambda db: feed.new_activity(db, "pro-plus", cursor, NOW, min_usd=1.0))
+    for bounds in ("timestamp<?", "timestamp>? AND timestamp<?"):
+        assert any(f"USING INDEX {BY_WHALE} (whale_id=? AND {bounds})" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN a")]
+
+
 @pytest.mark.parametrize("order", ["", "ORDER BY timestamp DESC", "ORDER BY timestamp DESC, id DESC"])
 def test_a_page_of_a_view_is_a_range_of_one_index(db: Database, order: str) -> None:
     """Whoever reads the file with another program pays no more."""
