@@ -33,7 +33,7 @@ class Rule:
 
     Args:
         targets: addresses, which may hold secrets; so may ``secret``, which signs webhooks.
-        markets: external ids, whole or the unique beginning of one.
+        markets: external ids; that of a topic stands for its children.
         fold_ms: how long further trades of a whale in one market, outcome and action are gathered, if they are.
         max_age_ms: a trade that is older when it is first seen is not sent.
     """

@@ -274,7 +274,7 @@ def _sqlite(version: tuple[int, ...]) -> _Result:
 
 def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run: bool) -> _Result:
     lines, commented_out = crontab.find_lines(text), crontab.find_lines(text, commented_out=True)
-    missing = [job.command for job in JOBS if job.command not in lines]
+    missing = [job.command for job in JOBS if job.command not in lines and job.is_set_up(settings)]
     if not lines and jobs_run:
         return True, "no lines in this user's crontab, but the jobs run: something else starts them"
     if inactive := [command for command in missing if command in commented_out]:

@@ -62,7 +62,9 @@ def gather(db: Database, settings: Settings, now: int, limit: int = 10) -> Statu
         schema=SCHEMA_VERSION,
         made_at=made_at,
         backup_at=db.fact("backup_at"),
-        jobs=tuple(_health(db, job, made_at, now, settings.get(TIME_BUDGET)) for job in JOBS),
+        jobs=tuple(
+            _health(db, job, made_at, now, settings.get(TIME_BUDGET)) for job in JOBS if job.is_set_up(settings)
+        ),
         runs=tuple(dict(row) for row in sync_log.last_runs(db, limit)),
         totals=totals.totals(db),
         rejected=tuple(dict(row) for row in rejected.counts(db)),
