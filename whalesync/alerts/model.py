@@ -12,7 +12,7 @@ Row = dict[str, Any]
 WEBHOOK_SCHEMES = ("https", "http")
 
 Kind = Literal["whale.trade", "whale.digest"]
-Reason = Literal["trade", "fold", "quiet", "limit"]
+Reason = Literal["trade", "fold", "quiet", "limit", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Message:
         whale: a row of the watch list; None in a digest.
         more: how many of the trades have no rows in ``trades``.
         reason: why it is sent: a trade; the trades that followed one (``fold``); those held back in quiet hours; or
-            those beyond the limit of messages a minute. The latter two are digests.
+            those beyond the limit of messages a minute. The latter two are digests. A ``sample`` is no real trade.
     """
 
     id: str
