@@ -18,7 +18,7 @@ from whalesync.host import crontab
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(whalesync.__file__).parent
-JOBS = ["sync-markets", "sync-whales", "sync-positions", "compute-stats", "cleanup --if-due"]
+JOBS = ["sync-markets", "sync-whales", "send-alerts", "sync-positions", "compute-stats", "cleanup --if-due"]
 
 PROGRAM = """#!/bin/sh
 exec '{python}' -c '
