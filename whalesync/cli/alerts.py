@@ -15,7 +15,7 @@ from whalesync.errors import NoDatabase, SettingsError, UsageError
 from whalesync.jobs.send_alerts import targets_of
 from whalesync.settings import default_alerts_file
 from whalesync.store import alerts, whales
-from whalesync.store.database import open_existing
+from whalesync.store.database import open_database, open_existing
 from whalesync.text import counted
 
 alerts_app = new_app(
@@ -87,7 +87,7 @@ def retry(name: Name) -> None:
     """
     found = settings()
     rule = _rule(alert_rules.load(found), name)
-    with open_existing(found.db) as db:
+    with open_database(found.db) as db:
         count = alerts.retry(db, rule.name, now_ms())
     print_error(f"{counted(count, 'message')} will be tried again.")
 
