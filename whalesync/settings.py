@@ -103,7 +103,7 @@ ENV_FILE = Setting[Path | None](
 )
 ALERTS_FILE = Setting[Path | None](
     "WHALESYNC_ALERTS_FILE",
-    "the alert rules, TOML",
+    "the alert rules, TOML, see Alerts",
     file_path,
     None,
     "whalesync/alerts.toml in the user config folder",

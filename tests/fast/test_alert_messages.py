@@ -27,7 +27,9 @@ def test_a_trade_of_forty_fills_reads_as_one() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     """No label, price, record or link; an action that is neither BUY nor SELL, and an outcome with a name."""
-    row = fill(whale_label=None, shares=None, market_url=None, action="MERGE", outcome="NO", outcome_label="Trump")
+    row = fill(
+        whale_label=None, price=None, shares=None, market_url=None, action="MERGE", outcome="NO", outcome_label="Trump"
+    )
     assert whole_text(trade(row, whale={"win_rate": None})).splitlines() == [
         "Whale 0x5a5a…5a5a made a MERGE of Trump (NO) for $500.00",
         "Market: Gold price? › $4,000 or more",
@@ -38,9 +40,9 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_a_profit_with_gaps_says_so() -> None:
-    """And the average price is of dollars over shares, not of prices."""
-    message = trade(fill(1), fill(2, amount=100.0, shares=700.0), whale=WHALE | {"profit_complete": 0})
-    assert "Average price 40.0¢, 1,500.00 shares, 2 fills" in whole_text(message)
+    """And the average price is of shares: 800 at 62.5 and 200 at 50 cents cost 600 dollars."""
+    message = trade(fill(1), fill(2, amount=100.0, shares=200.0, price=0.5), whale=WHALE | {"profit_complete": 0})
+    assert "Average price 60.0¢, 1,000.00 shares, 2 fills" in whole_text(message)
     assert "settled -$20.00 (not complete)" in whole_text(message)
 
 

@@ -144,8 +144,7 @@ def _more(count: int) -> str:
 
 def _short(trade: Sequence[Row]) -> str:
     first, amount = trade[0], fsum(row["amount"] for row in trade)
-    average = _average(trade)
-    at = "" if average is None else f" at {text.price(average)}"
+    at = "" if (average := _average(trade)) is None else f" at {average}"
     line = f"• {_name(first)} {_did(first)} for {text.money(amount)}{at}"
     if len(trade) > 1:
         line += f" ({text.counted(len(trade), 'fill')})"
@@ -155,10 +154,7 @@ def _short(trade: Sequence[Row]) -> str:
 
 def _fill(row: Row) -> Fill:
     outcome = row["outcome"] or row["outcome_label"]
-    moment, transaction = row["timestamp"], row["tx_hash"]
-    return Fill(
-        row["id"], row["whale_id"], row["market_id"], row["action"], outcome, transaction, moment, row["amount"]
-    )
+    return Fill(**{name: row[name] for name in Fill._fields} | {"outcome": outcome})
 
 
 def _name(row: Row) -> str:
@@ -175,19 +171,17 @@ def _did(row: Row) -> str:
     return f"{_VERBS.get(action) or 'made a ' + harmless(action, ACTION_CHARS) + ' of'} {named}"
 
 
-def _average(fills: Sequence[Row]) -> float | None:
-    """The average price of fills, None where their shares are not known."""
-    if any(not row["shares"] for row in fills):
-        return None
-    return fsum(row["amount"] for row in fills) / fsum(row["shares"] for row in fills)
+def _average(fills: Sequence[Row]) -> str | None:
+    """The average price, None where no fill tells one."""
+    average = fold.average_price(map(_fill, fills))
+    return None if average is None else text.price(average)
 
 
 def _figures(fills: Sequence[Row]) -> str:
-    average, shown = _average(fills), text.counted(len(fills), "fill")
-    if average is None:
-        return shown
-    price = "Price" if len(fills) == 1 else "Average price"
-    return f"{price} {text.price(average)}, {text.count(fsum(row['shares'] for row in fills))} shares, {shown}"
+    found = [] if (average := _average(fills)) is None else [f"{'Average price' if fills[1:] else 'Price'} {average}"]
+    if all(row["shares"] for row in fills):
+        found.append(f"{text.count(fsum(row['shares'] for row in fills))} shares")
+    return ", ".join([*found, text.counted(len(fills), "fill")])
 
 
 def _record(whale: Row) -> str:

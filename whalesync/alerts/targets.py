@@ -12,13 +12,14 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from whalesync.alerts.message import body, details, heading
-from whalesync.alerts.model import Message, Outcome, Refused, Retry, Sent, Target, is_webhook, redacted
+from whalesync.alerts.model import Message, Outcome, Refused, Retry, Rule, Sent, Target, is_webhook, redacted
 from whalesync.errors import SettingsError, Unreachable
 
 DEADLINE_SECONDS = 10.0
@@ -45,6 +46,17 @@ def target_for(address: str, secret: str | None, clock: Callable[[], float] = ti
     return _Webhook(address, secret, clock) if is_webhook(address) else _Service(address)
 
 
+def check_installed(rules: Iterable[Rule]) -> None:
+    """Check that what delivers is installed, without loading it.
+
+    Raises:
+        SettingsError: a rule needs apprise, which is not.
+    """
+    needed = next((address for rule in rules for address in rule.targets if not is_webhook(address)), None)
+    if needed is not None and find_spec("apprise") is None:
+        raise _not_installed(needed)
+
+
 def signature(secret: str, message_id: str, timestamp: int, content: bytes) -> str:
     """Return the ``webhook-signature`` of the Standard Webhooks specification; ``timestamp`` in seconds."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
@@ -69,6 +81,10 @@ def _phrase(status: int) -> str:
         return f" ({HTTPStatus(status).phrase})"
     except ValueError:
         return ""
+
+
+def _not_installed(address: str) -> SettingsError:
+    return SettingsError(f"alerts to {redacted(address)} need apprise: {INSTALL}")
 
 
 class _Bounded:
@@ -151,7 +167,7 @@ def _load_service(address: str) -> tuple[Any, Any]:
     try:
         import apprise
     except ModuleNotFoundError as exc:
-        raise SettingsError(f"alerts to {redacted(address)} need apprise: {INSTALL}") from exc
+        raise _not_installed(address) from exc
     # It logs addresses and what it was sent; what it logs of a delivery is in its result too.
     logging.getLogger("apprise").propagate = False
     asset = apprise.AppriseAsset(

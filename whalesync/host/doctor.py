@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from whalesync.alerts import rules, targets
 from whalesync.errors import (
     AuthenticationError,
     NotServed,
@@ -29,8 +30,8 @@ from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact
-from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
-from whalesync.store import trades, whales
+from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_alerts_file, default_env_file
+from whalesync.store import alerts, trades, whales
 from whalesync.store.copying import fault_of
 from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
 from whalesync.store.sync_log import runs_of
@@ -109,6 +110,7 @@ def examine(
         Finding("disk", *_disk(path)),
         Finding("sqlite", *_sqlite(sqlite3.sqlite_version_info)),
         Finding("cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts, now))),
+        Finding("alerts", *_alerts(settings, stored)),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
@@ -120,11 +122,14 @@ class _Stored:
     """What the checks take from the file.
 
     ``wallets``: for each exchange of the watch list, how many trades it lists of each wallet, None where that is not
-    known. ``starts``: when the last runs of sync-whales started (ms), newest first.
+    known. ``starts``: when the last runs of sync-whales started (ms), newest first. ``known``: the rows of the watch
+    list. ``failed``: how many deliveries of alerts were given up.
     """
 
     wallets: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     starts: Sequence[int] = ()
+    known: Sequence[sqlite3.Row] = ()
+    failed: int = 0
 
 
 def _stored(path: Path) -> _Stored:
@@ -135,7 +140,7 @@ def _stored(path: Path) -> _Stored:
             for whale in whales.tracked(db):
                 listed = progress_of(whale.platform, trades.state(db, whale.id)).listed
                 wallets.setdefault(whale.platform, {})[whale.name] = listed
-            return _Stored(wallets, starts)
+            return _Stored(wallets, starts, whales.addresses(db), alerts.failed_count(db))
     except StoreError:  # which has a finding of its own
         return _Stored()
 
@@ -311,6 +316,19 @@ def _are_regular(runs: Sequence[int], now: int) -> bool:
         return False
     newest, oldest = runs[0], runs[-1]
     return now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS
+
+
+def _alerts(settings: Settings, stored: _Stored) -> _Result:
+    try:
+        path, found = rules.alerts_file(settings), rules.load(settings)
+        rules.check_whales(found, stored.known, path)
+        targets.check_installed(found)
+    except SettingsError as exc:
+        return False, str(exc)
+    if path is None:
+        return True, f"off; rules in {default_alerts_file()} turn them on"
+    failed = f"; {counted(stored.failed, 'message')} failed: see 'whalesync alerts'" if stored.failed else ""
+    return True, f"{counted(len(found), 'rule')} in {path}{failed}"
 
 
 def _pings(url: str | None) -> _Result:

@@ -207,7 +207,7 @@ class Queueing:
         found: list[tuple[alerts.Target, Due]] = []
         waiting: dict[str, dict[str, tuple[plan.Trade, ...]]] = defaultdict(dict)
         for served in by_address.values():
-            waits = [each.state.waiting.get(_key(target), ()) for target, each in served]
+            waits = [each.state.waiting.get(target.key, ()) for target, each in served]
             wanted = [
                 0 if plan.is_quiet(each.rule, self._now) else len(each.due) + bool(wait)
                 for (_, each), wait in zip(served, waits, strict=True)
@@ -218,7 +218,7 @@ class Queueing:
                 told, rest = plan.within_limit(each.due, wait, share, usd)
                 found += [(target, due) for due in told]
                 if rest:
-                    waiting[each.rule.name][_key(target)] = rest
+                    waiting[each.rule.name][target.key] = rest
         for each in planned:
             each.state = replace(each.state, waiting=waiting[each.rule.name])
         return self._messages(found, by_name)
@@ -255,7 +255,7 @@ class Queueing:
                 continue  # superseded meanwhile
             identity = json.dumps(sorted(identities[fill_id] for fill_id in fills))
             whale = known[rows[rule.tier][fills[0]]["whale_id"]]
-            message = plan.compose(rule, _key(target), each, rows[rule.tier], whale, identity)
+            message = plan.compose(rule, target.key, each, rows[rule.tier], whale, identity)
             if message is not None:
                 messages.append((target, message))
         return messages
@@ -392,9 +392,4 @@ def _send(target: Target, message: Message, until: float) -> Outcome:
 
 
 def _called(delivery: Delivery) -> str:
-    return f"{delivery.target.alert} to {_key(delivery.target)}"
-
-
-def _key(target: alerts.Target) -> str:
-    """A target among those of its rule."""
-    return target.name if target.number == 1 else f"{target.name} ({target.number})"
+    return f"{delivery.target.alert} to {delivery.target.key}"

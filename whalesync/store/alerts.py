@@ -27,6 +27,11 @@ class Target(NamedTuple):
     name: str
     number: int
 
+    @property
+    def key(self) -> str:
+        """What it is called among those of its rule."""
+        return self.name if self.number == 1 else f"{self.name} ({self.number})"
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
