@@ -263,12 +263,3 @@ def failed_count(db: Database) -> int:
     """How many messages have failed for good."""
     count: int = db.value("SELECT count(*) FROM alert_deliveries WHERE status = 'failed'")
     return count
-
-
-def delete_old(db: Database, cut: int, limit: int) -> int:
-    """Delete up to ``limit`` deliveries made before ``cut`` (ms) that are done; inside a write transaction."""
-    return db.execute(
-        "DELETE FROM alert_deliveries WHERE rowid IN (SELECT rowid FROM alert_deliveries"
-        " WHERE created_at < ? AND status <> 'pending' LIMIT ?)",
-        (cut, limit),
-    )
