@@ -33,10 +33,9 @@ def heading(message: Message) -> str:
     total = text.money(message.total_usd)
     if message.whale is not None:
         return f"{'Sample: whale' if message.reason == 'sample' else 'Whale'} {_who_did_what(message, total)}"
-    trades = text.counted(message.trade_count, "trade")
     if message.reason == "limit":
-        return f"And {message.trade_count:,} more: {trades} beyond the limit of messages, {total}"
-    return f"Quiet hours are over: {trades}, {total}"
+        return f"And {text.counted(message.trade_count, 'more trade')}, beyond the limit of messages: {total}"
+    return f"Quiet hours are over: {text.counted(message.trade_count, 'trade')}, {total}"
 
 
 def details(message: Message) -> str:
