@@ -43,8 +43,8 @@ FAILURES_IN_A_ROW = 2  # after which a target is left alone until the next run
 TargetFor = Callable[[str, str | None], Target]
 
 
-def run(run: Run, *, target_for: TargetFor, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Run the job.
+def run(run: Run, *, target_for: TargetFor | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Run the job. ``target_for`` makes what delivers to an address; None: that of ``whalesync.alerts.targets``.
 
     Raises:
         SettingsError: the alerts file is wrong, or a target cannot be served; the others have been.
@@ -264,12 +264,13 @@ class Queueing:
 class Sending:
     """From stored deliveries to answers, which are stored."""
 
-    def __init__(self, run: Run, targets: Targets, target_for: TargetFor) -> None:
+    def __init__(self, run: Run, targets: Targets, target_for: TargetFor | None) -> None:
         self.unusable: SettingsError | None = None
         self._run = run
         self._db = run.db
         self._targets = targets
         self._target_for = target_for
+        self._connected: dict[tuple[str, str | None], Target] = {}
 
     def send(self) -> None:
         """Send what is due, each target in a lane of its own."""
@@ -319,12 +320,19 @@ class Sending:
         Raises:
             SettingsError: it cannot be served.
         """
+        if self._target_for is None:
+            from whalesync.alerts.targets import target_for  # loads what it takes to make requests
+
+            self._target_for = target_for
         where = self._targets[delivery.target]
-        try:
-            return self._target_for(where.address, where.rule.secret)
-        except SettingsError as exc:
-            self.unusable = self.unusable or exc
-            raise
+        key = where.address, where.rule.secret
+        if key not in self._connected:
+            try:
+                self._connected[key] = self._target_for(*key)
+            except SettingsError as exc:
+                self.unusable = self.unusable or exc
+                raise
+        return self._connected[key]
 
 
 class _Lane:
