@@ -69,7 +69,7 @@ def test_a_long_digest_ends_with_the_number_of_the_others() -> None:
     rows = [fill(number, market_id=number, market_title="x" * 400) for number in range(1, 31)]
     found = whole_text(digest(*rows, reason="limit", trade_count=37, more=7))
     lines = found.splitlines()
-    assert lines[0] == "And 37 more: 37 trades beyond the limit of messages, $15,000.00"
+    assert lines[0] == "And 37 more trades, beyond the limit of messages: $15,000.00"
     shown = sum(line.startswith("• ") for line in lines)
     assert shown >= 3 and lines[-2:] == [f"and {37 - shown} more", "Alert: big buys"]
     assert len(found) <= MAX_CHARS

@@ -33,10 +33,9 @@ def heading(message: Message) -> str:
     total = text.money(message.total_usd)
     if message.whale is not None:
         return f"{'Sample: whale' if message.reason == 'sample' else 'Whale'} {_who_did_what(message, total)}"
-    trades = text.counted(message.trade_count, "trade")
     if message.reason == "limit":
-        return f"And {message.trade_count:,} more: {trades} beyond the limit of messages, {total}"
-    return f"Quiet hours are over: {trades}, {total}"
+        return f"And {text.counted(message.trade_count, 'more trade')}, beyond the limit of messages: {total}"
+    return f"Quiet hours are over: {text.counted(message.trade_count, 'trade')}, {total}"
 
 
 def details(message: Message) -> str:
@@ -123,19 +122,19 @@ def _who_did_what(message: Message, total: str) -> str:
 
 
 def _digest(message: Message, room: int) -> list[str]:
-    """One line for each trade, as many as there is room for (characters), and how many were left out."""
+    """One line for each trade, the largest first, as far as there is room (characters), and how many have none."""
     rows = {row["id"]: row for row in message.trades}
     trades = [[rows[fill.id] for fill in trade] for trade in fold.trades(map(_fill, message.trades))]
     lines: list[str] = []
     room -= len(_more(message.trade_count)) + 1
-    for trade in trades:
+    for trade in sorted(trades, key=_amount, reverse=True):
         line = _short(trade)
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
-    left = message.trade_count - len(lines)
-    return [*lines, _more(left)] if left > 0 else lines
+    left = message.more + len(trades) - len(lines)
+    return [*lines, _more(left)] if left else lines
 
 
 def _more(count: int) -> str:
@@ -143,9 +142,9 @@ def _more(count: int) -> str:
 
 
 def _short(trade: Sequence[Row]) -> str:
-    first, amount = trade[0], fsum(row["amount"] for row in trade)
+    first = trade[0]
     at = "" if (average := _average(trade)) is None else f" at {average}"
-    line = f"• {_name(first)} {_did(first)} for {text.money(amount)}{at}"
+    line = f"• {_name(first)} {_did(first)} for {text.money(_amount(trade))}{at}"
     if len(trade) > 1:
         line += f" ({text.counted(len(trade), 'fill')})"
     line += f", {_utc(first['timestamp'])}: {harmless(first['market_title'], TITLE_CHARS)}"
@@ -169,6 +168,10 @@ def _did(row: Row) -> str:
         named += f" ({harmless(outcome, OUTCOME_CHARS)})"
     action = row["action"]
     return f"{_VERBS.get(action) or 'made a ' + harmless(action, ACTION_CHARS) + ' of'} {named}"
+
+
+def _amount(fills: Sequence[Row]) -> float:
+    return fsum(row["amount"] for row in fills)
 
 
 def _average(fills: Sequence[Row]) -> str | None:

@@ -72,7 +72,7 @@ def outcome_of(status: int, retry_after: float | None = None) -> Outcome:
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500:
         return Retry(None if retry_after is None else min(retry_after, LONGEST_PAUSE), reason)
     if 300 <= status < 400:
-        return Refused(f"{reason}; redirects are not followed: use the address that it leads to")
+        return Refused(f"{reason}; redirects are not followed: use the final address")
     return Refused(reason)
 
 
