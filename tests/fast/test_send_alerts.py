@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from support import rows
 from support.alert_host import HOOK, OTHER_HOOK, AlertHost, Killed
 from support.rows import DAY, HOUR, MINUTE, NOW, SECOND
 
+from whalesync import fold
 from whalesync.alerts.model import Message, Outcome, Refused, Retry, Sent
 from whalesync.errors import SettingsError
 from whalesync.jobs import send_alerts
 from whalesync.jobs.run import Clock, run_job
 from whalesync.jobs.send_alerts import sync_is_due, wait_for_sync
 from whalesync.jobs.table import SEND_ALERTS
-from whalesync.store import alerts, sync_log, whales
+from whalesync.store import alerts, feed, sync_log, whales
 from whalesync.store.database import Database, open_database
 from whalesync.store.locks import FileLock
 from whalesync.store.whales import WatchEntry
@@ -486,6 +488,34 @@ def test_without_rules_it_is_not_set_up(host: AlertHost) -> None:
     assert SEND_ALERTS.is_set_up(host.settings) is False
     host.alerts_file.write_text("[[alert]]\n", encoding="utf-8")
     assert SEND_ALERTS.is_set_up(host.settings) is True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fills_in_any_order_over_many_runs(host: AlertHost, seed: int) -> None:
+    """Late ones among them: each is told of once at most by each rule, and no trade keeps enough to be told of.
+
+    Which fills are one trade is as the whole history says at the end.
+    """
+    random = Random(seed)
+    tiers = {"pro-plus": HOOK, "free": OTHER_HOOK}
+    host.write(*({"name": tier, "tier": tier, "to": to, "max_age": "23h"} for tier, to in tiers.items()))
+    host.run()
+    times = sorted(random.randrange(2 * MINUTE, 20 * MINUTE, 1_000) for _ in range(60))
+    late = [(at + random.choice([0, 1, 1, 20]) * MINUTE, at) for at in times]
+    for minute in range(3, 60):
+        for arrives, at in late:
+            if minute - 1 <= arrives / MINUTE < minute:
+                amount = random.choice([1_000.0, 4_000.0, 6_000.0])
+                host.trade(amount, at=at, tx_hash=f"0x{at // (15 * SECOND)}-{at}")
+        host.run()
+    fills = feed.fills(host.db, range(1, 61))
+    assert len(fills) == 60
+    for to in tiers.values():
+        told = [row["id"] for _, message in host.target(to).got for row in message.trades]
+        assert told and len(told) == len(set(told))
+        assert all(message.total_usd >= 10_000 for _, message in host.target(to).got if message.reason == "trade")
+        kept = [[each for each in trade if each.id not in told] for trade in fold.trades(fills)]
+        assert max(fold.usd(trade) for trade in kept) < 10_000
 
 
 def test_two_connections_see_the_same(host: AlertHost) -> None:

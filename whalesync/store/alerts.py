@@ -145,8 +145,8 @@ def whales(db: Database, ids: Iterable[int]) -> dict[int, Row]:
 def identities(db: Database, ids: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
     """By its id, what tells a fill from all others in every copy of the file."""
     sql = (
-        "SELECT a.id, a.platform, w.address, a.fill_key, a.copy FROM whale_activity AS a JOIN whales AS w"
-        " ON w.id = a.whale_id WHERE a.id IN (SELECT value FROM json_each(?))"
+        "SELECT a.id, a.platform, w.address, coalesce(a.fill_key, -a.id), a.copy FROM whale_activity AS a"
+        " JOIN whales AS w ON w.id = a.whale_id WHERE a.id IN (SELECT value FROM json_each(?))"
     )
     return {row[0]: tuple(row)[1:] for row in db.rows(sql, (json.dumps(list(ids)),))}
 
