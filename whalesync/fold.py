@@ -23,7 +23,7 @@ Key = tuple[int, int, str, str | None]
 class Fill(NamedTuple):
     """What decides to which trade a fill belongs. ``outcome`` is YES or NO, else the outcome's label.
 
-    ``timestamp`` in ms, ``amount`` in USD.
+    ``timestamp`` in ms, ``amount`` in USD. ``price`` and ``shares`` are for what a trade paid on average.
     """
 
     id: int
@@ -34,6 +34,8 @@ class Fill(NamedTuple):
     tx_hash: str
     timestamp: int
     amount: float
+    price: float | None = None
+    shares: float | None = None
 
     @property
     def key(self) -> Key:
@@ -68,6 +70,15 @@ def trades(fills: Iterable[Fill]) -> list[list[Fill]]:
 def usd(trade: Iterable[Fill]) -> float:
     """Return the amount of a trade, to a millionth of a dollar."""
     return round(fsum(fill.amount for fill in trade), 6)
+
+
+def average_price(trade: Iterable[Fill]) -> float | None:
+    """Return what a share cost on average; None if no fill tells its price."""
+    known = [(fill.price, fill.shares) for fill in trade if fill.price is not None]
+    shares = fsum(shares or 0.0 for _, shares in known)
+    if shares > 0:
+        return fsum(price * (shares or 0.0) for price, shares in known) / shares
+    return fsum(price for price, _ in known) / len(known) if known else None
 
 
 def of_large_trades(fills: Iterable[Fill], min_usd: float) -> list[Fill]:

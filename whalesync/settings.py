@@ -90,7 +90,7 @@ TIME_BUDGET = Setting[float | None](
     "seconds after which a sync job starts no new work",
     number(1, 86_400),
     None,
-    "50 for sync-whales, 240 for the other sync jobs",
+    "50 for sync-whales, 55 for send-alerts, 240 for the other sync jobs",
 )
 RETENTION_DAYS = Setting[int]("WHALESYNC_RETENTION_DAYS", "days that cleanup keeps", whole_number(1, 36_500), 90)
 PING_URL = Setting[str | None]("WHALESYNC_PING_URL", "dead-man's switch, see Monitoring", str, None, "off", secret=True)
@@ -101,8 +101,15 @@ ENV_FILE = Setting[Path | None](
     None,
     "whalesync/env in the user config folder",
 )
+ALERTS_FILE = Setting[Path | None](
+    "WHALESYNC_ALERTS_FILE",
+    "the alert rules, TOML, see Alerts",
+    file_path,
+    None,
+    "whalesync/alerts.toml in the user config folder",
+)
 
-SETTINGS: tuple[Setting[object], ...] = (DB, TIME_BUDGET, RETENTION_DAYS, PING_URL, ENV_FILE)  # type: ignore[assignment]  # a tuple of settings of any value
+SETTINGS: tuple[Setting[object], ...] = (DB, TIME_BUDGET, RETENTION_DAYS, PING_URL, ALERTS_FILE, ENV_FILE)  # type: ignore[assignment]  # a tuple of settings of any value
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,11 @@ def is_loopback(url: str) -> bool:
 def default_env_file() -> Path:
     """Where the env file is looked for when WHALESYNC_ENV_FILE is not set."""
     return _user_dir("user_config_path") / "env"
+
+
+def default_alerts_file() -> Path:
+    """Where the alert rules are looked for when WHALESYNC_ALERTS_FILE is not set."""
+    return _user_dir("user_config_path") / "alerts.toml"
 
 
 def read_env_file(path: Path | None) -> dict[str, str]:

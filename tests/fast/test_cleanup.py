@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.history import NOW, History
+from support.rows import insert
 
 from whalesync.errors import JobFailed
 from whalesync.exchanges import EXCHANGES
@@ -74,6 +75,21 @@ def test_everything_past_the_retention_goes_in_one_run(history: History) -> None
     assert history.table("SELECT id FROM sync_logs") == [(1,), (newest,), (run.id,)]
     assert run.items == 1_200 + 1_100 + 1_100
     assert run.summary == "deleted 3,400 rows older than 2025-12-01 00:00 UTC"
+
+
+def test_alerts_past_the_retention_go(history: History) -> None:
+    """Those that are sent or given up; what is still to be sent stays."""
+    with history.db.write():
+        for number, (status, at) in enumerate(
+            [("sent", OLD), ("failed", OLD), ("pending", OLD), ("sent", NOW - 89 * DAY)]
+        ):
+            insert(
+                history.db, "alert_deliveries", id=f"msg_{number}", alert="big", target="https://example.com",
+                status=status, trade_count=1, total_usd=1.0, created_at=at, give_up_at=at,
+            )  # fmt: skip
+    add_trades(history, NOW - 89 * DAY, 1)
+    assert history.cleanup().items == 2
+    assert history.table("SELECT id FROM alert_deliveries ORDER BY id") == [("msg_2",), ("msg_3",)]
 
 
 def test_what_goes_is_summed_up_by_whale_and_utc_day(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_host_in_order_has_no_faults(host: Host) -> None:
     assert host.faults() == {}
     assert [finding.name for finding in host.all_findings()] == [
         "key", "address", "clock", "env file", "database", "watch list", "permissions", "wal", "disk", "sqlite",
-        "cron", "pings",
+        "cron", "alerts", "pings",
     ]  # fmt: skip
     assert {file: file.read_bytes() for file in host.db.parent.iterdir()} == before
 

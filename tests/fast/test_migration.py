@@ -224,7 +224,7 @@ def test_an_upgrade_that_fails_changes_nothing(path: Path) -> None:
         assert list(connection.iterdump()) == before
         connection.execute("DROP TABLE old_markets")
     open_database(path).close()
-    assert migrations(path) == [("first",), ("second",), ("third",)]
+    assert migrations(path) == [("first",), ("second",), ("third",), ("fourth",)]
 
 
 def test_an_upgrade_that_is_only_in_the_wal_is_not_done_again(path: Path) -> None:
@@ -237,4 +237,4 @@ def test_an_upgrade_that_is_only_in_the_wal_is_not_done_again(path: Path) -> Non
             assert db.value("SELECT count(*) FROM activity") == 101
     open_database(path).close()
     assert path.read_bytes()[60:64] == SCHEMA_VERSION.to_bytes(4, "big")
-    assert migrations(path) == [("first",), ("second",), ("third",)]
+    assert migrations(path) == [("first",), ("second",), ("third",), ("fourth",)]

@@ -9,7 +9,7 @@ from support.fills import query
 from support.rows import make_old_file, migrations
 
 from whalesync.exchanges import EXCHANGES
-from whalesync.store import positions, stats, trades
+from whalesync.store import alerts, positions, stats, trades
 from whalesync.store.database import SCHEMA_VERSION, open_database
 
 TABLES = (
@@ -40,7 +40,7 @@ def test_no_row_is_lost_or_changed(path: Path, table: str) -> None:
     assert before
     open_database(path).close()
     assert query(path, select) == before
-    assert migrations(path) == [("second",), ("third",)]
+    assert migrations(path) == [("second",), ("third",), ("fourth",)]
 
 
 def test_the_file_is_sound(path: Path) -> None:
@@ -69,3 +69,11 @@ def test_what_is_not_known_yet_is_not_made_up(path: Path) -> None:
             "SELECT settled_profit, open_profit, open_value, won_count, win_rate, profit_complete FROM whales"
         )
         assert [tuple(row) for row in rows] == [(None, None, None, None, None, 0)] * 2
+
+
+def test_whales_are_watched_since_they_were_added(path: Path) -> None:
+    """A file of before alerts knows no other moment; no rule exists yet."""
+    created = dict(query(path, "SELECT id, created_at FROM whales WHERE tracked"))
+    with open_database(path) as db:
+        assert alerts.watched_since(db) == created
+        assert (alerts.cursor(db), alerts.states(db), alerts.pending(db)) == (None, {}, [])

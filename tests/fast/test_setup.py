@@ -17,6 +17,7 @@ from whalesync.exchanges import all_settings
 from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.host import env_file
 from whalesync.host.setup import Verdict, chosen, missing_values, plan_cron, try_key
+from whalesync.jobs.table import JOBS
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 from whalesync.settings import Settings, read_env_file
 from whalesync.store import whales
@@ -110,7 +111,7 @@ def test_no_line_is_planned_twice() -> None:
     text = line.format("sync-whales") + "#" + line.format("sync-whales") + "#" + line.format("cleanup --if-due")
     plan = plan_cron(f"MAILTO=me\n{text}* * * * * echo cleanup\n")
     names = [[job.command for job in jobs] for jobs in (plan.present, plan.commented_out, plan.missing)]
-    assert names == [["sync-whales"], ["cleanup"], ["sync-markets", "sync-positions", "compute-stats"]]
+    assert names == [["sync-whales"], ["cleanup"], ["sync-markets", "send-alerts", "sync-positions", "compute-stats"]]
 
 
 def test_numbers_ranges_and_other_answers() -> None:
@@ -184,7 +185,7 @@ def test_set_up_by_options(home: Path, arguments: list[str], capfd: pytest.Captu
         with open_existing(home / "data" / "whales.db") as db:
             assert {row["address"]: row["label"] for row in whales.listed(db)} == {WHALE: "Moby", OTHER: None}
     assert kept[0] == kept[1]
-    assert Settings.load().values["OPINION_TRADE_API_KEY"] == KEY and kept[0][1].count(b"sync-whales") == 1
+    assert Settings.load().values["OPINION_TRADE_API_KEY"] == KEY and kept[0][1].count(b" sync-whales\n") == 1
 
 
 def test_only_what_options_ask_for_is_changed(home: Path, arguments: list[str]) -> None:
@@ -215,7 +216,7 @@ def test_yes_adds_no_jobs_that_would_fail(home: Path, arguments: list[str], capf
     assert "rejected the API key" in shown and "These jobs would fail: OPINION_TRADE_API_KEY is not set" in shown
     assert "another-key" not in (home / "config" / "env").read_text() and not (home / "cron").exists()
     run([*arguments, "--no-key", "--no-whales", "--cron"])
-    assert (home / "cron").read_text().count("whales.db") == 5
+    assert (home / "cron").read_text().count("whales.db") == len(JOBS)
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,19 @@ ROOT = Path(__file__).parents[2]
 
 RUN_AND_LIST = """
 import sys
-sys.argv = ["whalesync", *sys.argv[1:]]
+codes, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = "whalesync"
 from whalesync.__main__ import main
 try:
     main()
 except SystemExit as exc:
-    assert not exc.code, exc.code
+    assert str(exc.code or 0) in codes.split(), exc.code
 finally:
     sys.stderr.write("\\nLOADED " + " ".join(sys.modules))
 """
 
 NETWORK = {"httpx", "httpcore", "stamina", "ssl", "socket", "whalesync.exchanges.http"}
-HEAVY = {"sqlite_utils", "asyncio", "pydantic", "unittest", "pip", "whalesync.sandbox", "http.server"}
+HEAVY = {"sqlite_utils", "asyncio", "pydantic", "unittest", "pip", "whalesync.sandbox", "http.server", "apprise"}
 # Only a monitor, a terminal or another command needs these.
 OPTIONAL = {"urllib.request", "rich", "pygments", "markdown_it"}
 
@@ -43,10 +44,10 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def loaded(db: Path, *arguments: str, **environ: str) -> set[str]:
-    """Run a command and return all modules that it has loaded by its end."""
+def loaded(db: Path, *arguments: str, codes: str = "0", **environ: str) -> set[str]:
+    """Run a command and return all modules that it has loaded by its end; ``codes``: how it may end."""
     here = {"PATH": os.defpath, "HOME": str(db.parent), "PYTHONPATH": str(ROOT), "WHALESYNC_DB": str(db)}
-    command = [sys.executable, "-c", RUN_AND_LIST, *arguments]
+    command = [sys.executable, "-c", RUN_AND_LIST, codes, *arguments]
     done = subprocess.run(command, env=here | environ, capture_output=True, text=True, timeout=60, check=True)
     return set(done.stderr.rpartition("LOADED ")[2].split())
 
@@ -68,13 +69,27 @@ def test_the_version_loads_nothing(db: Path) -> None:
         ("activity --json", "jobs"),
         ("whales list --json", "show"),
         ("markets --json", "jobs"),
+        ("alerts --json", "jobs"),
+        ("send-alerts", "show"),
     ],
 )
 def test_what_asks_no_exchange_loads_no_network(db: Path, command: str, other: str) -> None:
-    """Nor, without a terminal or for JSON, what prints tables, nor the other commands."""
-    found = loaded(db, *command.split())
+    """Nor, without a terminal or for JSON, what prints tables, nor the other commands; nor apprise before it sends."""
+    rules = db.with_name("alerts.toml")
+    rules.touch(0o600)
+    rules.write_text('[[alert]]\nname = "a"\nto = ["discord://1/x", "https://a.example"]')
+    found = loaded(db, *command.split(), WHALESYNC_ALERTS_FILE=str(rules))
     assert "typer" in found
     assert found & (NETWORK | HEAVY | OPTIONAL | {f"whalesync.cli.{other}"}) == set()
+
+
+def test_doctor_loads_no_apprise(db: Path) -> None:
+    """It asks whether it is installed."""
+    rules = db.with_name("alerts.toml")
+    rules.touch(0o600)
+    rules.write_text('[[alert]]\nname = "a"\nto = ["discord://1/x"]')
+    found = loaded(db, "doctor", codes="0 1", WHALESYNC_API_URL="http://not.example", WHALESYNC_ALERTS_FILE=str(rules))
+    assert "whalesync.alerts.targets" in found and "apprise" not in found
 
 
 def test_an_idle_sync_loads_only_what_it_needs_to_ask(db: Path) -> None:

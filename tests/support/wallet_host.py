@@ -37,11 +37,11 @@ class WalletHost(Host):
         return int((NOW + self.ahead + self.elapsed) * 1000)
 
     def run(self, *jobs: Job) -> list[Run]:
-        """Run jobs one after another; all of them, if none is named."""
+        """Run jobs one after another; all that everybody uses, if none is named."""
         values = {"WHALESYNC_RETENTION_DAYS": str(self.retention_days), "WHALESYNC_TIME_BUDGET": "80000"}
         settings = Settings(self.db, values=values)
         done = []
-        for job in jobs or JOBS:
+        for job in jobs or [each for each in JOBS if not each.set_up]:
             with run_job(job, settings, clock=Clock(lambda: self.now_ms, lambda: self.elapsed)) as run:
                 module, _, function = job.runner.partition(":")
                 getattr(import_module(module), function)(run)

@@ -25,6 +25,7 @@ MODULES = {
     "demo": ("demo", "sandbox"),
     "show": ("status", "activity", "markets"),
     "watchlist": ("whales",),
+    "alerts": ("alerts",),
     "setup": ("setup",),
     "host": ("crontab", "doctor", "metadata", "backup", "restore"),
     "verify": ("verify",),
@@ -102,15 +103,15 @@ class LazyGroup(Group):
 
 def new_app(cls: type[Group] = Group, **settings: Any) -> typer.Typer:
     """Make a group of commands."""
-    return typer.Typer(
-        cls=cls,
-        no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False,  # errors become one line, in run()
-        rich_markup_mode="rich",
-        suggest_commands=False,  # click does
-        **settings,
-    )
+    shared: dict[str, Any] = {
+        "cls": cls,
+        "no_args_is_help": True,
+        "context_settings": {"help_option_names": ["-h", "--help"]},
+        "pretty_exceptions_enable": False,  # errors become one line, in run()
+        "rich_markup_mode": "rich",
+        "suggest_commands": False,  # click does
+    }
+    return typer.Typer(**shared | settings)
 
 
 def options() -> Options:

@@ -32,6 +32,10 @@ def _command_of(job: Job) -> Callable[..., None]:
     def run() -> None:
         from whalesync.jobs.dispatch import perform
 
+        if not job.is_set_up(settings()):
+            if options().verbose or on_terminal():
+                print_error(f"{job.command}: not set up, nothing to do")
+            return
         started = time.monotonic()
         with progress_line() as report_progress:
             done = perform(job, settings(), log_step=step_logger(), report_progress=report_progress)

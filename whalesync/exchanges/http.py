@@ -11,8 +11,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from whalesync import __version__
@@ -39,6 +40,8 @@ from whalesync.redact import redact
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 12.0
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+MAX_SKIPPED_BYTES = 64 * 1024
+SKIP_SECONDS = 0.5
 ATTEMPTS = 4
 RETRY_SECONDS = 20.0  # no retry after that: one request that hangs must not take up a whole run
 LONGEST_BACKOFF = 10.0
@@ -98,20 +101,8 @@ class Client:
         self._under_way = 0
         self._closed = False
         self._latest_date: tuple[int, float] | None = None
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it logs whole addresses
-        self._http = httpx.Client(
-            base_url=base_url,
-            headers={
-                "User-Agent": f"whalesync/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                **headers,
-            },
-            transport=transport
-            or DeadlineTransport(verify=not loopback, proxy=None if loopback else environment_proxy(self._host)),
-            timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=False,
-        )
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
+        self._http = _open(self._host, headers, base_url, loopback=loopback, transport=transport)
 
     @property
     def latest_date(self) -> int | None:
@@ -252,6 +243,90 @@ class Client:
             if status == 200:
                 raise InvalidResponse(f"{self._title}: the response is not valid JSON") from exc
             return None
+
+
+class PostAnswer(NamedTuple):
+    """What came back for a POST: the HTTP status, and the pause that was asked for (seconds), None without one."""
+
+    status: int
+    retry_after: float | None
+
+
+class Poster:
+    """Posts to one address, one request at a time, and follows no redirects. The status alone is the answer.
+
+    Args:
+        url: may hold a secret, so it is in no message.
+        loopback: the address names this machine, so certificates and proxies do not matter.
+        transport: sends the requests; for tests.
+
+    Raises:
+        SettingsError: HTTPS_PROXY is not usable.
+    """
+
+    def __init__(self, url: str, *, loopback: bool = False, transport: httpx.BaseTransport | None = None) -> None:
+        self._url = url
+        # A connection for each request: none is left open, and requests to one address are rare.
+        headers = {"Accept-Encoding": "identity", "Connection": "close"}
+        self._http = _open(urlsplit(url).hostname or "", headers, loopback=loopback, transport=transport)
+
+    def post(self, body: bytes, headers: Mapping[str, str], seconds: float) -> PostAnswer:
+        """Send one request; once its status is there, nothing that is wrong with the rest of the response matters.
+
+        Raises:
+            Unreachable: no status came within ``seconds``. The text has nothing of the address and the response.
+        """
+        end = time.monotonic() + seconds
+        set_deadline(end)
+        try:
+            with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+                answer = PostAnswer(response.status_code, _retry_after(response.headers))
+                set_deadline(min(end, time.monotonic() + SKIP_SECONDS))
+                with suppress(*TIMEOUTS, *TRANSPORT_ERRORS):
+                    _skip(response)
+                return answer
+        except TIMEOUTS as exc:
+            raise Unreachable(f"no response within {seconds:.0f} s") from exc
+        except TRANSPORT_ERRORS as exc:
+            raise Unreachable(_reason(exc)) from exc
+
+
+def _open(
+    host: str,
+    headers: Mapping[str, str],
+    base_url: str = "",
+    *,
+    loopback: bool,
+    transport: httpx.BaseTransport | None,
+) -> httpx.Client:
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # below that it logs whole addresses
+    proxy = None if loopback or transport else environment_proxy(host)
+    return httpx.Client(
+        base_url=base_url,
+        headers={"User-Agent": f"whalesync/{__version__}", **headers},
+        transport=transport or DeadlineTransport(verify=not loopback, proxy=proxy),
+        timeout=httpx.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
+        trust_env=False,
+    )
+
+
+def _skip(response: httpx.Response) -> None:
+    """Read a short body to its end, because a server may take the end of the connection before that for a failure."""
+    size = 0
+    for part in response.iter_raw():
+        size += len(part)
+        if size > MAX_SKIPPED_BYTES:
+            return
+
+
+def _reason(exc: BaseException) -> str:
+    """Why there is no response, as the system says it; the libraries' own texts may repeat what was received."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return "the connection was closed, or the response is not HTTP"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

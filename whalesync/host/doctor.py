@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from whalesync.alerts import rules, targets
 from whalesync.errors import (
     AuthenticationError,
     NotServed,
@@ -32,8 +33,8 @@ from whalesync.host import crontab
 from whalesync.host.restore import interrupted
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact
-from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_env_file
-from whalesync.store import trades, whales
+from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_alerts_file, default_env_file
+from whalesync.store import alerts, trades, whales
 from whalesync.store.copying import fault_of
 from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
 from whalesync.store.sync_log import runs_of
@@ -132,6 +133,7 @@ def examine(
         Finding(
             "cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts if stored else (), now))
         ),
+        Finding("alerts", *_alerts(settings, stored)),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
@@ -143,11 +145,14 @@ class _Stored:
     """What the checks take from the file.
 
     ``wallets``: for each exchange of the watch list, how many trades it lists of each wallet, None where that is not
-    known. ``starts``: when the last runs of sync-whales started (ms), newest first.
+    known. ``starts``: when the last runs of sync-whales started (ms), newest first. ``known``: the rows of the watch
+    list. ``failed``: how many deliveries of alerts were given up.
     """
 
     wallets: Mapping[str, Mapping[str, int | None]]
     starts: Sequence[int]
+    known: Sequence[sqlite3.Row]
+    failed: int
 
 
 def _stored(path: Path) -> _Stored | None:
@@ -158,7 +163,7 @@ def _stored(path: Path) -> _Stored | None:
             for whale in whales.tracked(db):
                 listed = progress_of(whale.platform, trades.state(db, whale.id)).listed
                 wallets.setdefault(whale.platform, {})[whale.name] = listed
-            return _Stored(wallets, starts)
+            return _Stored(wallets, starts, whales.addresses(db), alerts.failed_count(db))
     except StoreError:  # which has a finding of its own
         return None
 
@@ -317,7 +322,7 @@ def _sqlite(version: tuple[int, ...]) -> _Result:
 
 def _cron(settings: Settings, text: str, program: Sequence[str] | None, jobs_run: bool) -> _Result:
     lines, commented_out = crontab.find_lines(text), crontab.find_lines(text, commented_out=True)
-    missing = [job.command for job in JOBS if job.command not in lines]
+    missing = [job.command for job in JOBS if job.command not in lines and job.is_set_up(settings)]
     if not lines and jobs_run:
         return GOOD, "no active lines in this user's crontab, but the jobs run: something else starts them"
     faults = []
@@ -356,6 +361,20 @@ def _are_regular(runs: Sequence[int], now: int) -> bool:
         return False
     newest, oldest = runs[0], runs[-1]
     return now - LATELY_MS < newest and now - REGULAR_MS < oldest < newest - LATELY_MS
+
+
+def _alerts(settings: Settings, stored: _Stored | None) -> _Result:
+    try:
+        path, found = rules.alerts_file(settings), rules.load(settings)
+        rules.check_whales(found, stored.known if stored else (), path)
+        targets.check_installed(found)
+    except SettingsError as exc:
+        return WRONG, str(exc)
+    if path is None:
+        return GOOD, f"off; rules in {default_alerts_file()} turn them on"
+    lost = stored.failed if stored else 0
+    failed = f"; {counted(lost, 'message')} failed: see 'whalesync alerts'" if lost else ""
+    return GOOD, f"{counted(len(found), 'rule')} in {path}{failed}"
 
 
 def _pings(url: str | None) -> _Result:

@@ -37,7 +37,7 @@ CHECKPOINT_PATIENCE = 0.02  # seconds that it waits for readers, holding the loc
 
 
 def run(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Delete trades, sync log rows and rejected records past the retention; give the space back.
+    """Delete trades, sync log rows, rejected records and deliveries past the retention; give the space back.
 
     Raises:
         JobFailed: the clock cannot be right; nothing was deleted.
@@ -51,6 +51,7 @@ def run(run: Run, *, sleep: Callable[[float], None] = time.sleep) -> None:
         ids = rejected[first : first + BATCH_ROWS]
         batches.delete(partial(retention.delete_rejected_records, db, ids, cut))
     batches.delete(partial(retention.delete_sync_logs, db, cut, BATCH_ROWS))
+    batches.delete(partial(retention.delete_deliveries, db, cut, BATCH_ROWS))
     free = retention.free_pages(db)
     while free:
         batches.write(partial(retention.give_back_pages, db, min(free, BATCH_PAGES)))

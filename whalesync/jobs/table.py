@@ -7,6 +7,11 @@ Cheap to import: a runner is loaded when its job runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whalesync.settings import Settings
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -42,6 +47,8 @@ class Job(LoggedCommand):
         may_take: how long a run takes at most, before it counts as late. With a time budget, that is the budget.
         daily_at: the hour (UTC) at which it is due, for a job that is due once a day.
         runner: ``module:function`` of ``function(run: Run) -> None``.
+        set_up: ``module:function`` of ``function(settings: Settings) -> bool`` for a job that not everybody uses:
+            where that is false, the job does nothing and its health does not count.
     """
 
     summary: str
@@ -52,6 +59,12 @@ class Job(LoggedCommand):
     may_take: int = 0
     daily_at: int | None = None
     arguments: tuple[str, ...] = ()
+    set_up: str = ""
+
+    def is_set_up(self, settings: Settings) -> bool:
+        """Return whether this job has anything to do with these settings."""
+        module, _, function = self.set_up.partition(":")
+        return not module or bool(getattr(import_module(module), function)(settings))
 
 
 SYNC_MARKETS = Job(
@@ -84,6 +97,17 @@ SYNC_POSITIONS = Job(
     budget=240 * SECOND,
     runner="whalesync.jobs.sync_positions:run",
 )
+SEND_ALERTS = Job(
+    command="send-alerts",
+    type="alerts",
+    summary="Deliver what the alert rules ask for.",
+    purpose="Alerts on what sync-whales has just stored, every minute; without alert rules it does nothing.",
+    cron="* * * * *",
+    interval=MINUTE,
+    budget=55 * SECOND,  # it waits for sync-whales, which takes up to 50 s
+    runner="whalesync.jobs.send_alerts:run",
+    set_up="whalesync.alerts.rules:are_set_up",
+)
 COMPUTE_STATS = Job(
     command="compute-stats",
     type="stats",
@@ -111,7 +135,7 @@ CLEANUP = Job(
     runner="whalesync.jobs.cleanup:run",
 )
 
-JOBS = (SYNC_MARKETS, SYNC_WHALES, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
+JOBS = (SYNC_MARKETS, SYNC_WHALES, SEND_ALERTS, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
 
 VERIFY = LoggedCommand(command="verify", type="verify")
 

@@ -31,7 +31,10 @@ ACTIVITY_COLUMNS = (
 MOST_READ = 100_000  # fills that a search for large trades looks at, at most: it takes a second
 FAR_MS = 3_600_000  # between fills of a whale that are looked up one by one
 
-_FILL = "id, whale_id, market_id, action, coalesce(outcome, outcome_label) AS outcome, tx_hash, timestamp, amount"
+_FILL = (
+    "id, whale_id, market_id, action, coalesce(outcome, outcome_label) AS outcome, tx_hash, timestamp, amount, price,"
+    " shares"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def large_trades(
     rows = _visible(db, tier, _FILL, "timestamp >= 0", {"now": now}, narrowed)
     fills = limited(Fill(*row) for row in rows)
     found = fold.newest_of_large_trades(fills, min_usd, since=since or 0, limit=limit)
-    return LargeTrades(_whole(db, tier, found)[::-1], reached)
+    return LargeTrades(rows_of(db, tier, (fill.id for fill in found))[::-1], reached)
 
 
 def cursor(db: Database, now: int) -> Cursor:
@@ -158,10 +161,32 @@ def new_activity(
             fills = runs(db, now - TIER_DELAYS_MS[tier], [Fill(*row) for row in new])
             known = [fill for fill in fills if fill.timestamp <= seen_until and fill.id <= seen.last_id]
             shown = set(fold.of_large_trades(known, min_usd))
-            found = _whole(db, tier, [each for each in fold.of_large_trades(fills, min_usd) if each not in shown])
+            large = fold.of_large_trades(fills, min_usd)
+            found = rows_of(db, tier, (each.id for each in large if each not in shown))
         reached = cursor(db, now)
     # Ids only grow, but a cleanup may have deleted the newest.
     return found, Cursor(now, max(seen.last_id, reached.last_id))
+
+
+def new_fills(db: Database, tier: str, seen: Cursor, now: int, *, since: int) -> list[Fill]:
+    """The fills that ``tier`` sees at ``now`` and did not see at ``seen`` (as for ``new_activity``), in any order.
+
+    Only those made at ``since`` (ms) or later. After a clock was set back, fills that were seen may be among them.
+    """
+    at = min(seen.at, now) - TIER_DELAYS_MS[tier]
+    times = {"now": now, "visible": at, "last_id": seen.last_id, "since": since}
+    everything = _Narrowed(None, None, None)
+    visible_since = "timestamp > :visible AND timestamp >= :since"
+    rows = list(_visible(db, tier, _FILL, visible_since, times, everything))
+    stored_late = "+timestamp <= :visible AND +timestamp >= :since AND id > :last_id"
+    rows += _visible(db, tier, _FILL, stored_late, times, everything, by_id="+")
+    return [Fill(*row) for row in rows]
+
+
+def fills(db: Database, ids: Iterable[int]) -> list[Fill]:
+    """The fills with these ids, without those that are superseded."""
+    rows = db.rows(f"SELECT {_FILL} FROM activity WHERE id IN (SELECT value FROM json_each(?))", (_json(ids),))
+    return [Fill(*row) for row in rows]
 
 
 def runs(db: Database, until: int, fills: Iterable[Fill]) -> set[Fill]:
@@ -202,11 +227,10 @@ def _fills_of(db: Database, whale_id: int, condition: str, to: int) -> Iterator[
     return (Fill(*row) for row in db.each(sql, {"whale": whale_id, "to": to}))
 
 
-def _whole(db: Database, tier: str, fills: Iterable[Fill]) -> list[Row]:
-    """The rows of these fills, oldest first."""
-    ids = json.dumps([fill.id for fill in fills])
+def rows_of(db: Database, tier: str, ids: Iterable[int]) -> list[Row]:
+    """The rows with these ids as ``tier`` sees them, oldest first, without those that are superseded."""
     sql = f"SELECT {_columns(tier)} FROM activity WHERE id IN (SELECT value FROM json_each(?))"
-    return sorted(map(dict, db.rows(sql, (ids,))), key=_order)
+    return sorted(map(dict, db.rows(sql, (_json(ids),))), key=_order)
 
 
 def _visible(
@@ -239,6 +263,10 @@ def _visible(
     markets = [None] if narrowed.market_ids is None else narrowed.market_ids
     ranges = [db.each(sql, values | {"market": market}) for market in markets]
     return islice(merge(*ranges, key=_order, reverse=True), limit)
+
+
+def _json(ids: Iterable[int]) -> str:
+    return json.dumps(list(ids))
 
 
 def _columns(tier: str) -> str:

@@ -218,6 +218,23 @@ class Named(NamedTuple):
     title: str
 
 
+_BY_ID = (
+    "m.kind = 'market' AND m.external_id = :text",
+    "m.kind = 'topic' AND m.external_id = :text",
+    "length(:text) >= :some AND length(m.external_id) > :long"
+    " AND substr(lower(m.external_id), 1, length(:text)) = lower(:text)",
+)
+_BY_TITLE = (
+    f"m.kind = 'market' AND casefold(:text) IN (casefold(m.title), casefold({_TITLE}))",
+    "m.kind = 'topic' AND casefold(m.title) = casefold(:text)",
+)
+
+
+def named_by_id(db: Database, text: str, platform: str | None = None) -> list[Named]:
+    """As ``named``, by the exchange's id or the beginning of a long one alone."""
+    return _first_found(db, _BY_ID, bindable(text).strip(), platform)
+
+
 def named(db: Database, text: str, platform: str | None = None) -> list[Named]:
     """The markets and topics that a text may mean. The first of these rules that finds any decides.
 
@@ -228,23 +245,19 @@ def named(db: Database, text: str, platform: str | None = None) -> list[Named]:
     wanted = bindable(text).strip().removesuffix("…").removesuffix("...")
     if not wanted:
         return []
-    values = {"text": wanted, "platform": platform, "long": LONG_ID, "some": SHORTEST_PREFIX}
-    for condition in (
-        "m.kind = 'market' AND m.external_id = :text",
-        "m.kind = 'topic' AND m.external_id = :text",
-        "length(:text) >= :some AND length(m.external_id) > :long"
-        " AND substr(lower(m.external_id), 1, length(:text)) = lower(:text)",
-        f"m.kind = 'market' AND casefold(:text) IN (casefold(m.title), casefold({_TITLE}))",
-        "m.kind = 'topic' AND casefold(m.title) = casefold(:text)",
-    ):
-        if found := _named(db, condition, values):
-            return found
+    if found := _first_found(db, (*_BY_ID, *_BY_TITLE), wanted, platform):
+        return found
     # as many as a title may have; SQLite takes no more than 1,000
     words = {f"word{place}": word for place, word in enumerate(wanted.casefold().split()[:100])}
     every = " AND ".join(f"instr(casefold({{0}}), :{name}) > 0" for name in words)
     # Of a topic that has all words, the children have them too, and are not named one by one.
     condition = f"({every.format(_TITLE)}) AND (t.id IS NULL OR NOT ({every.format('t.title')}))"
     return _named(db, condition, words | {"platform": platform})
+
+
+def _first_found(db: Database, conditions: Iterable[str], text: str, platform: str | None) -> list[Named]:
+    values = {"text": text, "platform": platform, "long": LONG_ID, "some": SHORTEST_PREFIX}
+    return next((found for condition in conditions if (found := _named(db, condition, values))), [])
 
 
 def market_ids(db: Database, found: Named) -> list[int]:

@@ -78,6 +78,18 @@ def delete_sync_logs(db: Database, cut: int, limit: int) -> int:
     )
 
 
+def delete_deliveries(db: Database, cut: int, limit: int) -> int:
+    """Delete up to ``limit`` alerts that were made before ``cut`` (ms), unless they are still to be sent.
+
+    Inside a write transaction.
+    """
+    return db.execute(
+        "DELETE FROM alert_deliveries WHERE id IN (SELECT id FROM alert_deliveries WHERE created_at < ?"
+        " AND status <> 'pending' LIMIT ?)",
+        (cut, limit),
+    )
+
+
 def free_pages(db: Database) -> int:
     """How many pages of the file hold nothing."""
     count: int = db.value("PRAGMA freelist_count")

@@ -111,10 +111,11 @@ def add(db: Database, entries: Iterable[WatchEntry], now: int) -> Added:
                 known += 1
                 continue
             db.execute(
-                "INSERT INTO whales (platform, address, label, created_at, updated_at, revision)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (platform, address) DO UPDATE SET"
+                "INSERT INTO whales (platform, address, label, created_at, tracked_since, updated_at, revision)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (platform, address) DO UPDATE SET"
+                " tracked_since = iif(tracked, tracked_since, excluded.tracked_since),"
                 " tracked = 1, label = excluded.label, updated_at = excluded.updated_at, revision = excluded.revision",
-                (platform, address, wanted, now, now, db.revision()),
+                (platform, address, wanted, now, now, now, db.revision()),
             )
             if was_tracked:
                 relabelled += 1

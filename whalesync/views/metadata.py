@@ -128,6 +128,7 @@ TABLES: Mapping[str, Table] = {
             "lost_count": "positions in resolved markets that lost",
             "win_rate": "the share of decided positions (settled, or sold) that made money; empty below 20 of them",
             "profit_complete": "1 if nothing is unknown of the profit, else 0: 'whalesync whales show' says what is",
+            "tracked_since": "since when it is on the watch list without a break; empty: since it was first put there",
         },
         sort_desc="volume_7d",
         facets=("tracked",),
@@ -232,11 +233,14 @@ TABLES: Mapping[str, Table] = {
         "One row for each run of a job.",
         {
             "id": "our number",
-            "type": "markets, whales, positions, stats, cleanup or verify",
+            "type": "markets, whales, positions, alerts, stats, cleanup or verify",
             "status": "running, completed or failed",
             "started_at": "when it began",
             "ended_at": "when it ended",
-            "item_count": "markets received, new trades, positions held, whales computed, rows deleted, rows repaired",
+            "item_count": (
+                "markets received, new trades, positions held, messages delivered, whales computed, rows deleted, "
+                "rows repaired"
+            ),
             "error": "what went wrong, also in a part of a completed run",
             "error_count": "how many problems there were",
         },
@@ -260,6 +264,28 @@ TABLES: Mapping[str, Table] = {
             "fingerprint": "a hash of the payload",
         },
         sort_desc="last_seen_at",
+    ),
+    "alert_deliveries": Table(
+        "One row for each message of an alert rule to one target.",
+        {
+            "id": "that of the message; a webhook gets it each time it is sent",
+            "alert": "the name of the rule",
+            "target": "where it goes, without what may be secret",
+            "target_number": "1, 2, … for targets of a rule that look alike",
+            "status": "pending, sent or failed",
+            "trade_count": "how many trades it is about",
+            "total_usd": "USD of all of them",
+            "attempts": "how often it was tried",
+            "next_attempt_at": "when it is tried again, if it is",
+            "sent_at": "when the target took it",
+            "error": "why the target did not take it at the last attempt",
+            "created_at": "when it was decided",
+            "give_up_at": "until when it is tried",
+            "hold_until": "until when the target asked to be left alone",
+            "content": "the message, until it is sent",
+        },
+        sort_desc="created_at",
+        facets=("status", "alert"),
     ),
 }
 
@@ -313,6 +339,19 @@ INTERNAL: Mapping[str, Table] = {
             "first_at": "the first trade",
             "last_at": "the last trade",
         },
+    ),
+    "alert_states": Table(
+        "What each alert rule remembers.",
+        {
+            "alert": "the name of the rule",
+            "selection": "a hash of what decides which trades it tells of",
+            "since": "when it was first seen like this",
+            "state": "what it holds back",
+        },
+    ),
+    "alert_fills": Table(
+        "The fills that a rule never tells of again.",
+        {"alert": "the name of the rule", "fill_id": "see whale_activity", "timestamp": "when it was made"},
     ),
     "facts": Table("A few numbers, such as when the file was made.", {"name": "which", "value": "the number"}),
 }

@@ -10,7 +10,7 @@ from whalesync import text
 from whalesync.jobs.health import JobHealth, State, job_health, overall_ok
 from whalesync.jobs.table import JOBS, Job, command_of
 from whalesync.settings import TIME_BUDGET, Settings
-from whalesync.store import rejected, sync_log, totals
+from whalesync.store import alerts, rejected, sync_log, totals
 from whalesync.store.database import SCHEMA_VERSION, Database, beside
 from whalesync.store.locks import is_held
 from whalesync.store.totals import Totals
@@ -32,7 +32,10 @@ RUN_STYLES = {"completed": "green", "running": "cyan", "failed": "bold red"}
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything that ``status`` shows, as it was at ``now``. Times in ms, sizes in bytes."""
+    """Everything that ``status`` shows, as it was at ``now``. Times in ms, sizes in bytes.
+
+    ``failed_alerts``: messages that were given up.
+    """
 
     now: int
     database: str
@@ -44,6 +47,7 @@ class Status:
     runs: tuple[Row, ...]
     totals: Totals
     rejected: tuple[Row, ...]
+    failed_alerts: int
 
     @property
     def ok(self) -> bool:
@@ -62,10 +66,13 @@ def gather(db: Database, settings: Settings, now: int, limit: int = 10) -> Statu
         schema=SCHEMA_VERSION,
         made_at=made_at,
         backup_at=db.fact("backup_at"),
-        jobs=tuple(_health(db, job, made_at, now, settings.get(TIME_BUDGET)) for job in JOBS),
+        jobs=tuple(
+            _health(db, job, made_at, now, settings.get(TIME_BUDGET)) for job in JOBS if job.is_set_up(settings)
+        ),
         runs=tuple(dict(row) for row in sync_log.last_runs(db, limit)),
         totals=totals.totals(db),
         rejected=tuple(dict(row) for row in rejected.counts(db)),
+        failed_alerts=alerts.failed_count(db),
     )
 
 
@@ -96,6 +103,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "jobs": {each.job: asdict(each) for each in status.jobs},
         "totals": asdict(status.totals),
         "rejected_records": list(status.rejected),
+        "failed_alerts": status.failed_alerts,
         "runs": [{"job": command_of(run["type"]), **run} for run in status.runs],
     }
 
@@ -142,6 +150,7 @@ def prometheus(status: Status) -> str:
         ("whales_loading", "Tracked wallets whose history is not complete yet.", {"": found.loading}),
         ("missing_trades", "Trades of those wallets known to be missing.", {"": found.missing}),
         ("rejected_records", "Distinct records that could not be read.", sources),
+        ("failed_alerts", "Messages of alerts that were given up.", {"": status.failed_alerts}),
         ("database_bytes", "Size of the database on disk, its log included.", {"": status.database_bytes}),
         ("backup_timestamp_seconds", "When the last backup was made.", {"": status.backup_at}),
         ("status_timestamp_seconds", "When these figures were gathered.", {"": status.now}),
@@ -189,6 +198,8 @@ def _facts(status: Status) -> list[tuple[str, str]]:
     if status.rejected:
         sources = (f"{text.plain(row['source'])} {text.count(row['records'])}" for row in status.rejected)
         facts.append(("Unreadable", f"records kept in rejected_records: {', '.join(sources)}"))
+    if status.failed_alerts:
+        facts.append(("Alerts", f"{text.counted(status.failed_alerts, 'message')} failed: see 'whalesync alerts'"))
     return facts
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from whalesync.store.migrations import from_schema_1, schema_2, schema_3
+from whalesync.store.migrations import from_schema_1, schema_2, schema_3, schema_4
 
 steps = Migrations("whalesync")
 
@@ -27,3 +27,9 @@ def second(db: Database) -> None:
 def third(db: Database) -> None:
     """Schema 3."""
     schema_3.upgrade(db)
+
+
+@steps()
+def fourth(db: Database) -> None:
+    """Schema 4."""
+    schema_4.upgrade(db)
