@@ -1,4 +1,4 @@
-"""whalesync: every trade of the whales you watch, in one SQLite file, kept by cron.
+"""whalesync: every trade of the whales you watch, in one SQLite file, kept up to date by cron.
 
 The packages, from the ground up (imports point down only):
 

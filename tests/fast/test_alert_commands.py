@@ -157,14 +157,14 @@ def doctor_line(host: Host) -> str:
 def test_doctor_checks_the_rules(with_rule: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their faults, the watch list, and whether apprise is installed."""
     monkeypatch.setenv("WHALESYNC_API_URL", "http://not.example")  # so that no exchange is asked
-    assert doctor_line(with_rule) == f"good   alerts      1 rule in {with_rule.rules}"
+    assert doctor_line(with_rule) == f"good         alerts      1 rule in {with_rule.rules}"
     with with_rule.db() as db:
         queue(db, FIRST, "failed")
     assert doctor_line(with_rule).endswith("; 1 message failed: see 'whalesync alerts'")
     monkeypatch.setattr("whalesync.alerts.targets.find_spec", lambda _: None)
     assert (
         doctor_line(with_rule)
-        == "WRONG  alerts      alerts to discord://… need apprise: pip install 'whalesync[alerts]'"
+        == "WRONG        alerts      alerts to discord://… need apprise: pip install 'whalesync[alerts]'"
     )
     with_rule.write('name = "a"\nto = ["https://a.example"]', mode=0o644)
     assert doctor_line(with_rule).startswith("WRONG") and "chmod 600" in doctor_line(with_rule)
@@ -174,7 +174,7 @@ def test_doctor_checks_the_rules(with_rule: Host, monkeypatch: pytest.MonkeyPatc
         whales.add(db, [WatchEntry("0x" + "a" * 40, "Moby Dick")], NOW)
     assert doctor_line(with_rule).startswith("good")
     monkeypatch.delenv("WHALESYNC_ALERTS_FILE")
-    assert doctor_line(with_rule).startswith("good   alerts      off; rules in ")
+    assert doctor_line(with_rule).startswith("good         alerts      off; rules in ")
 
 
 def test_status_counts_what_failed(with_rule: Host) -> None:

@@ -17,6 +17,7 @@ from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab, doctor
 from whalesync.host.doctor import GOOD, NOT_CHECKED, WRONG, Finding, Outcome, examine
+from whalesync.jobs.table import JOBS
 from whalesync.sandbox import Books, Sandbox
 from whalesync.settings import Settings
 from whalesync.store import trades, whales
@@ -306,7 +307,7 @@ def test_a_line_that_stands_twice_is_a_fault(host: Host) -> None:
     """Also with another program, as after an upgrade; the lines of another database are no doubles of these."""
     assert host.crontab is not None
     host.crontab += crontab.render(PROGRAM, host.env_file, host.db)
-    of_all = "sync-markets, sync-whales, sync-positions, compute-stats, cleanup"
+    of_all = ", ".join(job.command for job in JOBS)
     assert host.faults()["cron"] == f"more than one line for {of_all}: leave one of each with 'crontab -e'"
     text = crontab.render(PROGRAM, host.env_file, host.db)
     host.crontab = f"* * * * * WHALESYNC_DB={host.db} /old/whalesync sync-whales\n{text}"

@@ -182,7 +182,7 @@ def _follow(
             out.flush()
             time.sleep(FOLLOW_SECONDS)
             if db.reopen_if_replaced():
-                print_error("whalesync activity: the database was restored; going on with what arrives from now on")
+                print_error("whalesync activity: the database was restored; continuing with new trades")
                 chosen, cursor = choose(), feed.cursor(db, now_ms())
             rows, cursor = feed.new_activity(db, tier, cursor, now_ms(), **chosen)
 

@@ -109,7 +109,7 @@ class Served:
         """A task for each wallet, until the allowed requests are used up."""
         for whale in self.wanted:
             if self.requests >= self.allowed:
-                self.run.log_step(f"{self.exchange.title}: {self.requests} requests made; the next run goes on")
+                self.run.log_step(f"{self.exchange.title}: {self.requests} requests made; the next run continues")
                 return
             yield self._read(whale)
 
@@ -117,7 +117,7 @@ class Served:
         try:
             (found,) = yield [partial(self.connection.list_positions, whale.address)]
         except OutOfTime:
-            self.run.log_step(f"{whale.name}: no time left; the next run goes on")
+            self.run.log_step(f"{whale.name}: no time left; the next run continues")
         except AuthenticationError:
             raise
         except ExchangeError as exc:

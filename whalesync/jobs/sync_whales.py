@@ -179,7 +179,7 @@ class WhaleSync:
         try:
             yield from task
         except OutOfTime:
-            self.run.log_step(f"{whale.name}: no time left; the next run goes on")
+            self.run.log_step(f"{whale.name}: no time left; the next run continues")
         except AuthenticationError:
             raise
         except ExchangeError as exc:

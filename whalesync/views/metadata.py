@@ -365,10 +365,13 @@ SELECT coalesce(label, address) AS whale, volume_7d, total_volume, realized_prof
 FROM whales ORDER BY volume_7d DESC LIMIT 10;""",
     ),
     "largest_markets": (
-        "The markets with the highest volume, and their prices",
+        "The open markets with the highest volume, and their prices",
         """\
-SELECT external_id, title, category, status, yes_price, no_price, volume, volume_24h, liquidity
-FROM markets WHERE kind = 'market' ORDER BY volume DESC LIMIT 20;""",
+SELECT market.external_id, topic.title AS topic, market.title, market.yes_price, market.no_price,
+  round(market.volume, 2) AS volume, market.liquidity, market.category
+FROM markets AS market LEFT JOIN markets AS topic ON topic.platform = market.platform
+  AND topic.kind = 'topic' AND topic.external_id = market.parent_external_id
+WHERE market.kind = 'market' AND market.status = 'activated' ORDER BY market.volume DESC LIMIT 20;""",
     ),
     "last_market": (
         "What the whales do in one market (here the one traded last)",
