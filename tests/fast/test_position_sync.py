@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from support.market_host import NOW, reached
 from support.wallet_host import DAY, HOUR, WALLET, Told, WalletHost
 
 from whalesync.errors import JobFailed, ServerError
+from whalesync.exchanges.opinion_trade.parsing import PositionPage
+from whalesync.exchanges.opinion_trade.positions import read_all
 from whalesync.jobs.sync_positions import reading_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES
+from whalesync.records import Position
 from whalesync.sandbox import make_position
 from whalesync.store import positions
 from whalesync.store.database import Database
@@ -196,6 +200,13 @@ def test_both_outcomes_of_a_market_may_have_the_same_label(host: WalletHost) -> 
         host.books.set_position(WALLET, position)
     host.run()
     assert host.positions("outcome_label, shares") == {(1, "YES"): ("Rain", 1), (1, "NO"): ("Rain", 2)}
+
+
+def test_a_list_that_names_no_tokens_is_read_whole() -> None:
+    """Its rows are told apart by market and side."""
+    yes = Position("1", "Rain?", "YES", "Rain", None, 1.0, 0.5)
+    page = PositionPage(2, [yes, replace(yes, outcome="NO")])
+    assert read_all(lambda _: page).complete
 
 
 def test_a_market_that_somebody_deleted_stops_neither_the_sync_nor_the_cleanup(host: WalletHost) -> None:

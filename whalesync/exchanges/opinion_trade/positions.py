@@ -1,9 +1,10 @@
 """Reading all of a wallet's positions on Opinion.Trade.
 
 The list is sorted by the number of shares, so a row can change pages while they are read: one is then met twice, and
-another not at all. The key of a row is its token. A reading is complete when every page named the same total, as many
-different rows were met, and all of them could be read. That a row is missing all the same would take a swap, an opening
-and a closing between two requests: whoever concludes something from a missing row waits for a second reading.
+another not at all. The key of a row is its token, or its market and side if it has none. A reading is complete when
+every page named the same total, as many different rows were met, and all of them could be read. That a row is missing
+all the same would take a swap, an opening and a closing between two requests: whoever concludes something from a
+missing row waits for a second reading.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def read_all(fetch: Callable[[int], PositionPage]) -> Holdings:
         totals.add(page.total)
         for record in page.records:
             if isinstance(record, Position):
-                found[record.token_id or (record.market_external_id, record.outcome_label)] = record
+                side = record.outcome or record.outcome_label
+                found[record.token_id or (record.market_external_id, side)] = record
             else:
                 rejected[record.fingerprint] = record
         if not page.records or number >= ceil(page.total / LARGEST_PAGE):
