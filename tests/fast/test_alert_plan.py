@@ -186,6 +186,18 @@ def test_what_follows_in_the_same_run_is_gathered() -> None:
     assert told.messages == [(0, "trade", [[3]]), (31 * MINUTE, "fold", [[2], [1]])]
 
 
+def test_a_fold_does_not_reach_back() -> None:
+    """What was too small before the message is no further trade, unless a late fill makes it large enough."""
+    told = Told(replace(RULE, fold_ms=30 * MINUTE))
+    told.run(2 * MINUTE, fill(1, 0, "0x1"), fill(2, 50 * SECOND, "0x2", amount=6_000.0))
+    told.run(3 * MINUTE, fill(3, 70 * SECOND, "0x3", amount=6_000.0))
+    told.run(5 * MINUTE, fill(4, 4 * MINUTE, "0x4", amount=20_000.0))
+    told.run(6 * MINUTE, fill(5, 4 * MINUTE, "0x4"))
+    assert [each.fills for each in told.state.folds] == [(5,)]
+    told.run(7 * MINUTE, fill(6, -15 * SECOND, "0x6", amount=1.0))
+    assert [each.fills for each in told.state.folds] == [(5, 6, 1, 2, 3)]
+
+
 def test_the_rest_of_a_sent_trade_is_in_the_closing_message() -> None:
     """Twenty-five fills, then fifteen: one of $12,500, and with a fold one of $7,500 at its end."""
     told = Told(replace(RULE, fold_ms=30 * MINUTE))

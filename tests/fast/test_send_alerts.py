@@ -76,6 +76,8 @@ def test_a_backfill_sends_nothing(host: AlertHost) -> None:
     host.run()
     assert host.target().got == []
     assert host.deliveries() == []
+    seen = alerts.cursor(host.db)
+    assert seen is not None and seen.last_id == 5_059  # the next run does not read them again
 
 
 def test_a_new_rule_sends_no_history(db: Database, tmp_path: Path) -> None:
@@ -284,11 +286,12 @@ def test_a_pause_that_is_asked_for_is_for_the_whole_target(host: AlertHost) -> N
     answers: list[Outcome] = [Retry(300.0, "answered 429 (Too Many Requests)")]
     host.target().answer = lambda _: answers.pop() if answers else Sent()
     host.trade(20_000)
+    host.trade(25_000, market=rows.market(host.db, "2"))
     host.run()
     host.trade(30_000)
     for _ in range(6):
         host.run()
-    assert [at // MINUTE for at, _ in host.target().got] == [1, 6, 6]
+    assert [at // MINUTE for at, _ in host.target().got] == [1, 6, 6, 6]
 
 
 def test_one_bad_message_does_not_hold_up_the_next(host: AlertHost) -> None:
@@ -314,6 +317,27 @@ def test_a_refusal_is_final_and_visible(host: AlertHost) -> None:
     host.run()
     assert host.deliveries() == [("sent", 2)]
     assert len({message.id for _, message in host.target().got}) == 1
+
+
+def test_what_is_tried_again_keeps_to_the_limit(host: AlertHost) -> None:
+    """Forty messages that were refused come back in two minutes, and have another day."""
+    host.target().answer = always(Refused("answered 403 (Forbidden)"))
+    for minute in range(2):
+        for number in range(20):
+            host.trade(20_000, market=rows.market(host.db, f"m{minute}-{number}"))
+        host.run()
+    host.run(25 * HOUR)
+    host.target().answer = always(Retry(None, "answered 500"))
+    alerts.retry(host.db, "big", host.now)
+    host.run()
+    assert alerts.failed_count(host.db) == 0
+    host.target().answer = always(Sent())
+    host.target().got.clear()
+    counts = []
+    for _ in range(4):
+        host.run()
+        counts.append(len(host.target().got))
+    assert counts[0] == 20 and counts[-1] == 40
 
 
 def test_what_has_no_target_any_more_is_given_up(host: AlertHost) -> None:
@@ -473,12 +497,16 @@ def test_it_does_not_wait_for_ever(host: AlertHost) -> None:
 
 def test_the_clock_was_set_back_by_a_year(host: AlertHost) -> None:
     """Nothing is sent twice, and what comes next is sent."""
-    host.trade(20_000)
+    host.write({"tier": "free"})
     host.run()
+    host.trade(20_000)
+    host.run(20 * MINUTE)
+    host.trade(1, at=0)
     host.run(365 * DAY)
     host.run(-365 * DAY)
     host.trade(30_000)
-    host.run()
+    for _ in range(15):
+        host.run()
     assert host.target().totals == [20_000, 30_000]
 
 

@@ -208,10 +208,7 @@ class Queueing:
         waiting: dict[str, dict[str, tuple[plan.Trade, ...]]] = defaultdict(dict)
         for served in by_address.values():
             waits = [each.state.waiting.get(target.key, ()) for target, each in served]
-            wanted = [
-                0 if plan.is_quiet(each.rule, self._now) else len(each.due) + bool(wait)
-                for (_, each), wait in zip(served, waits, strict=True)
-            ]
+            wanted = [len(each.due) + bool(wait) for (_, each), wait in zip(served, waits, strict=True)]
             room = MESSAGES_A_MINUTE - sum(load[target].made for target, _ in served if target in load)
             shares = plan.share_out(wanted, [bool(wait) for wait in waits], max(0, room))
             for (target, each), wait, share in zip(served, waits, shares, strict=True):

@@ -185,7 +185,7 @@ def pending(db: Database) -> list[Delivery]:
 
 
 def load(db: Database, since: int, now: int) -> dict[Target, Load]:
-    """How busy each target is, since ``since`` (ms)."""
+    """How busy each target is, after ``since`` (ms)."""
     found = db.rows(
         "SELECT alert, target, target_number,"
         " count(*) FILTER (WHERE status = 'pending' OR created_at BETWEEN :since AND :now),"
@@ -194,7 +194,7 @@ def load(db: Database, since: int, now: int) -> dict[Target, Load]:
         " UNION SELECT rowid FROM alert_deliveries WHERE sent_at BETWEEN :since AND :now"
         " UNION SELECT rowid FROM alert_deliveries WHERE created_at BETWEEN :since AND :now)"
         " GROUP BY alert, target, target_number",
-        {"since": since, "now": now},
+        {"since": since + 1, "now": now},
     )
     return {Target(alert, name, number): Load(made, sent) for alert, name, number, made, sent in found}
 
