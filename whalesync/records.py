@@ -15,8 +15,8 @@ SPLIT, MERGE = "SPLIT", "MERGE"
 
 ACTIVATED, RESOLVED = "activated", "resolved"
 
-#: the statuses of markets that have not ended
-NOT_ENDED = ("created", ACTIVATED, "resolving")
+#: the statuses of markets that have ended; one that this version does not know is not among them
+ENDED = (RESOLVED, "failed", "deleted")
 
 #: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
 MARKET, TOPIC = "market", "topic"

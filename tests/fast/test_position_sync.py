@@ -439,3 +439,15 @@ def test_a_run_keeps_to_its_share_of_the_requests(host: WalletHost, monkeypatch:
         assert sum(path.startswith("/positions/") for path, _ in host.asked[-10:]) == 10
     assert len({path for path, _ in host.asked if path.startswith("/positions/")}) == 30
     assert host.elapsed < DAY
+
+
+def test_a_status_that_is_not_known_ends_no_market(host: WalletHost) -> None:
+    """The exchange may have new ones; what is held in such a market stays open."""
+    many(host, 1)
+    host.run()
+    host.books.update_market(1, status=9, statusEnum="Paused")
+    for _ in range(3):
+        host.elapsed += QUARTER
+        host.run(SYNC_MARKETS, SYNC_POSITIONS)
+    assert host.rows("SELECT status FROM markets") == [{"status": "paused"}]
+    assert host.positions("state, shares") == {(1, "YES"): ("open", 999)}

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from whalesync.exchanges.base import Key, StoredMarket, Tradable
-from whalesync.records import ACTIVATED, MARKET, NOT_ENDED, RESOLVED, TOPIC, Market, Position, Trade
+from whalesync.records import ACTIVATED, ENDED, MARKET, RESOLVED, TOPIC, Market, Position, Trade
 from whalesync.store.database import Database, bindable
 from whalesync.text import TOPIC_SEPARATOR
 
@@ -112,7 +112,7 @@ def without_status(db: Database, platform: str, keys: Iterable[Key]) -> set[Key]
     return {key for key in keys if db.value(known, (platform, *key)) is None}
 
 
-_END_UNKNOWN = f"m.status IS NULL OR m.status IN {NOT_ENDED}"
+_END_UNKNOWN = f"m.status IS NULL OR m.status NOT IN {ENDED}"
 _STORED = (
     "SELECT m.id, m.kind, m.external_id, m.parent_external_id, m.status, m.category, m.end_date, m.url,"
     f" m.looked_up_at, t.looked_up_at {_WITH_TOPIC}"

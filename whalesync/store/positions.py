@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from whalesync.positions import Flow, Holding, Unknowns
-from whalesync.records import BUY, MERGE, NOT_ENDED, RESOLVED, SELL, SPLIT
+from whalesync.records import BUY, ENDED, MERGE, RESOLVED, SELL, SPLIT
 from whalesync.store.database import Database
 from whalesync.store.totals import progress_of
 
@@ -19,7 +19,7 @@ DECIDED = "(settled_profit IS NOT NULL OR (state = 'closed' AND realized_profit 
 OUTCOMES = ("YES", "NO")
 BATCH_ROWS = 5_000  # hold the lock for about 0.1 s, so that other writers come in between
 
-_ENDED = f"m.status NOT IN {NOT_ENDED!r}"
+_ENDED = f"m.status IN {ENDED}"
 
 # Shares that come in or go out, one row for each trade and outcome. A split or merge moves both outcomes at half a
 # dollar a share; it is listed in one row for each of them, or in one row for both, which then share its profit.

@@ -21,6 +21,7 @@ from whalesync.exchanges.opinion_trade.pages import TradePage
 from whalesync.records import (
     ACTIVATED,
     BUY,
+    ENDED,
     MARKET,
     RESOLVED,
     SELL,
@@ -34,7 +35,6 @@ from whalesync.records import (
 WEB_PAGE = "https://app.opinion.trade/detail?topicId="
 
 RESOLVING = "resolving"
-ENDED = (RESOLVED, "failed", "deleted")
 STATUSES = {1: "created", 2: ACTIVATED, 3: RESOLVING, 4: RESOLVED, 5: "failed", 6: "deleted"}
 FILLED = 2
 FILLED_NAMES = ("filled", "finished")

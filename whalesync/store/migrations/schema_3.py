@@ -77,7 +77,7 @@ INDEXES = """
 CREATE UNIQUE INDEX positions_key ON positions (whale_id, market_id, coalesce(outcome, outcome_label));
 -- The markets whose end is still to be seen: few among all that have ended.
 CREATE INDEX markets_not_ended ON markets (platform, kind)
-    WHERE status IS NULL OR status IN ('created', 'activated', 'resolving');
+    WHERE status IS NULL OR status NOT IN ('resolved', 'failed', 'deleted');
 -- Topics still to be looked up; none after some hours.
 CREATE INDEX markets_never_looked_up ON markets (platform, created_at) WHERE kind = 'topic' AND looked_up_at IS NULL;
 -- Markets whose result may still come.
