@@ -66,18 +66,19 @@ def test_twenty_five_and_fifteen_fills_are_one_message(host: AlertHost) -> None:
 
 
 def test_a_backfill_sends_nothing(host: AlertHost) -> None:
-    """Five thousand trades of the days before, and of the hour before the whale was watched."""
-    young = rows.whale(host.db, rows.OTHER, tracked_since=NOW)
+    """Five thousand trades of the days before, and those of the hour before a whale was watched."""
     with host.db.write():
         for number in range(5_000):
             host.trade(20_000, at=-7 * HOUR - number * MINUTE)
-        for number in range(1, 60):
-            host.trade(20_000, at=-number * MINUTE, whale=young)
+    host.run()
+    seen = alerts.cursor(host.db)
+    assert seen is not None and seen.last_id == 5_000  # the next run does not read them again
+    young = rows.whale(host.db, rows.OTHER, tracked_since=NOW)
+    for number in range(1, 60):
+        host.trade(20_000, at=-number * MINUTE, whale=young)
     host.run()
     assert host.target().got == []
     assert host.deliveries() == []
-    seen = alerts.cursor(host.db)
-    assert seen is not None and seen.last_id == 5_059  # the next run does not read them again
 
 
 def test_a_new_rule_sends_no_history(db: Database, tmp_path: Path) -> None:
@@ -501,13 +502,17 @@ def test_the_clock_was_set_back_by_a_year(host: AlertHost) -> None:
     host.run()
     host.trade(20_000)
     host.run(20 * MINUTE)
+    host.trade(25_000)
+    host.run()
     host.trade(1, at=0)
     host.run(365 * DAY)
     host.run(-365 * DAY)
+    for _ in range(15):
+        host.run()
     host.trade(30_000)
     for _ in range(15):
         host.run()
-    assert host.target().totals == [20_000, 30_000]
+    assert host.target().totals == [20_000, 25_000, 30_000]
 
 
 def test_without_rules_it_is_not_set_up(host: AlertHost) -> None:

@@ -150,8 +150,8 @@ class Queueing:
             messages = self._within_limits(planned)
             gone = sorted(set(stored) - {rule.name for rule in self._rules})
         changed = [each for each in planned if each.state != each.before or each.selection != stored[each.rule.name][0]]
-        is_behind = bool(self._fills) or reached.last_id > seen.last_id or alerts.cursor(db) is None
-        if is_behind or gone or changed or messages:
+        has_moved = bool(self._fills) or reached.last_id > seen.last_id or reached.at < seen.at
+        if has_moved or gone or changed or messages:
             with db.write():
                 alerts.save_cursor(db, reached)
                 alerts.forget(db, gone)

@@ -171,9 +171,10 @@ def new_activity(
 def new_fills(db: Database, tier: str, seen: Cursor, now: int, *, since: int) -> list[Fill]:
     """The fills that ``tier`` sees at ``now`` and did not see at ``seen`` (as for ``new_activity``), in any order.
 
-    Only those made at ``since`` (ms) or later. After a clock was set back, fills that were seen may be among them.
+    Only those made at ``since`` (ms) or later. After a clock was set back, all of these: it is not known which of them
+    were visible before.
     """
-    at = min(seen.at, now) - TIER_DELAYS_MS[tier]
+    at = seen.at - TIER_DELAYS_MS[tier] if seen.at <= now else -1
     times = {"now": now, "visible": at, "last_id": seen.last_id, "since": since}
     everything = _Narrowed(None, None, None)
     visible_since = "timestamp > :visible AND timestamp >= :since"
