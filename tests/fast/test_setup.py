@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 from dotenv.parser import parse_stream
@@ -149,6 +153,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("OPINION_TRADE_API_KEY", "WHALESYNC_API_URL", "WHALESYNC_DB", "WHALESYNC_PING_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(programs))  # nothing else: the crontab of whoever runs the tests is out of reach
+    monkeypatch.delenv("WHALESYNC_ALERTS_FILE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("WHALESYNC_ENV_FILE", str(tmp_path / "config" / "env"))
     monkeypatch.setattr("sys.stdin", StringIO())
     return tmp_path
@@ -257,3 +264,47 @@ def test_a_crontab_that_cannot_be_read_is_not_replaced(
     script.unlink()
     run([*arguments, "--cron"])
     assert "systemd timers" in capfd.readouterr().err
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A webhook that takes everything, and keeps it."""
+
+    taken: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+def test_a_first_alert_rule_is_written_and_tried(
+    home: Path, arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its target gets a sample; the address is in no output; a second run finds the rule in place."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/hook/s3cret-token"
+    (home / "target").write_text(address)
+    options = ["--yes", "--key-file", str(home / "key"), "--import", str(home / "list"), "--no-cron"]
+    for _ in range(2):
+        run([*arguments, *options, "--alert-file", str(home / "target")])
+        shown = capfd.readouterr()
+        assert "s3cret-token" not in shown.out + shown.err
+    server.shutdown()
+    server.server_close()
+    assert "Done already: 1 alert rule" in shown.err
+    assert [each["sample"] for each in Hook.taken] == [True]
+    path = home / "config" / "whalesync" / "alerts.toml"
+    assert path.stat().st_mode & 0o777 == 0o600 and address in path.read_text()
+
+
+def test_an_address_that_no_alert_can_go_to_is_not_written(
+    home: Path, arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The reason is said, and nothing is made."""
+    (home / "target").write_text("http://not-loopback.example/hook")
+    run([*arguments, "--yes", "--no-key", "--no-whales", "--no-cron", "--alert-file", str(home / "target")])
+    assert "https" in capfd.readouterr().err
+    assert not list(home.rglob("alerts.toml"))

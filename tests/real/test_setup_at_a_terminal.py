@@ -37,9 +37,10 @@ class Desk:
     shown: str = ""
 
     @contextmanager
-    def sit(self, *options: str) -> Iterator[Terminal]:
-        """Run `setup` on a terminal."""
-        with at_terminal("setup", *options, environ=self.host.environment()) as terminal:
+    def sit(self, *options: str, alerts: bool = False) -> Iterator[Terminal]:
+        """Run `setup` on a terminal; without alerts, unless they are what it is about."""
+        given = options if alerts else (*options, "--no-alerts")
+        with at_terminal("setup", *given, environ=self.host.environment()) as terminal:
             yield terminal
             self.shown = terminal.shown
             assert KEY not in terminal.shown and WRONG_KEY not in terminal.shown
@@ -152,6 +153,23 @@ def test_one_step_declined(desk: Desk, declined: str) -> None:
     assert f"Not done: {declined}." in desk.shown
 
 
+def test_an_address_for_alerts_is_asked_for_and_not_shown(desk: Desk) -> None:
+    """One that no alert can go to is refused before anything is written; Enter means none."""
+    options = ("--no-key", "--no-whales", "--no-cron")
+    with desk.sit(*options, alerts=True) as terminal:
+        terminal.answer("Write it?", "n")
+        terminal.answer("Enter: no alerts", "http://far.example/s3cret")
+        terminal.answer("send a sample?", "y")
+        terminal.expect("https")
+        terminal.end()
+    assert "s3cret" not in desk.shown and "Not done: key, env file, watch list, cron, alerts." in desk.shown
+    with desk.sit(*options, alerts=True) as terminal:
+        terminal.answer("Write it?", "n")
+        terminal.answer("Enter: no alerts", "")
+        terminal.end()
+    assert "No alerts;" in desk.shown
+
+
 def test_a_wrong_key_is_asked_for_again(desk: Desk, exchange: Sandbox) -> None:
     """It is tried at once; what was rejected is not written."""
     with desk.sit("--no-whales", "--no-cron") as terminal:
@@ -206,10 +224,10 @@ def test_an_env_file_that_others_may_read(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("asked", "not_done"),
     [
-        ("not shown", "key, env file, watch list, cron"),
-        ("Write it?", "env file, watch list, cron"),
-        ("Enter: none", "watch list, cron"),
-        ("crontab has 0 lines", "cron"),
+        ("not shown", "key, env file, watch list, cron, alerts"),
+        ("Write it?", "env file, watch list, cron, alerts"),
+        ("Enter: none", "watch list, cron, alerts"),
+        ("cleanup --if-due", "cron, alerts"),
     ],
 )
 def test_stopped_in_the_middle(desk: Desk, asked: str, not_done: str) -> None:

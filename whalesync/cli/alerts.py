@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -60,12 +60,16 @@ def test(name: Name) -> int:
 
     Example: whalesync alerts test "big buys"
     """
+    return int(not send_sample(_rule(alert_rules.load(settings()), name), lambda line: print_data(f"{line}\n")))
+
+
+def send_sample(rule: Rule, say: Callable[[str], None]) -> bool:
+    """Send a sample to each target of a rule, and say what each answered; returns whether all have taken it."""
     from uuid import uuid4
 
     from whalesync.alerts.message import sample
     from whalesync.alerts.targets import target_for
 
-    rule = _rule(alert_rules.load(settings()), name)
     all_sent = True
     for target, where in targets_of([rule]).items():
         message = sample(rule.name, f"msg_sample_{uuid4().hex}", now_ms())
@@ -74,9 +78,9 @@ def test(name: Name) -> int:
             answer = "sent" if isinstance(outcome, Sent) else outcome.reason
         except SettingsError as exc:
             outcome, answer = None, str(exc)
-        print_data(f"{target.key}: {answer}\n")
+        say(f"{target.key}: {answer}")
         all_sent = all_sent and isinstance(outcome, Sent)
-    return int(not all_sent)
+    return all_sent
 
 
 @alerts_app.command(cls=Command)

@@ -12,6 +12,7 @@ import click
 import typer
 
 from whalesync.cli import parse
+from whalesync.cli.alerts import send_sample
 from whalesync.cli.app import Command, new_app, now_ms, options, print_error, step_logger
 from whalesync.cli.host import PANEL, print_findings
 from whalesync.cli.watchlist import parse_entries, read_list, suggestion
@@ -19,7 +20,15 @@ from whalesync.errors import NoDatabase, SettingsError, UsageError, WhalesyncErr
 from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, secrets_of
 from whalesync.exchanges.opinion_trade import API_URL
 from whalesync.redact import REDACTED, redact
-from whalesync.settings import DB, ENV_FILE, Setting, Settings, default_env_file, read_env_file
+from whalesync.settings import (
+    DB,
+    ENV_FILE,
+    Setting,
+    Settings,
+    default_alerts_file,
+    default_env_file,
+    read_env_file,
+)
 from whalesync.store import whales
 from whalesync.store.database import open_database, open_existing
 from whalesync.store.whales import WatchEntry
@@ -28,7 +37,7 @@ from whalesync.text import counted
 TRIES = 3  # of a key that is typed
 CANDIDATES = 10
 SHOWN_WALLETS = 5
-MAX_KEY_BYTES = 10_000
+MAX_SECRET_BYTES = 10_000
 
 app = new_app()
 
@@ -43,6 +52,8 @@ class Answers(NamedTuple):
     discover: int | None
     no_whales: bool
     cron: bool | None
+    alert: str | None
+    no_alerts: bool
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -62,9 +73,14 @@ def setup(
     cron: Annotated[
         bool | None, typer.Option("--cron/--no-cron", help="Add the missing crontab lines, or not.")
     ] = None,
+    alert_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Send alerts to the address that this file holds; -: standard input."),
+    ] = None,
+    no_alerts: Annotated[bool, typer.Option("--no-alerts", help="Make no alert rule.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes where that is safe.")] = False,
 ) -> int:
-    """From install to running: key, env file, watch list, crontab lines, then the findings of 'doctor'.
+    """From install to running: key, env file, watch list, crontab lines, alerts, then the findings of 'doctor'.
 
     Each step shows what it would change and asks first. It may be run again at any time.
 
@@ -73,17 +89,19 @@ def setup(
     parse.only_one(**{"key-file": key_file is not None, "no-key": no_key})
     parse.only_one(**{"no-whales": no_whales, "import": import_ is not None, "discover": discover is not None})
     parse.only_one(**{"no-whales": no_whales, "add": bool(add)})
-    if key_file == import_ == "-":
-        raise UsageError("standard input can be only one of --key-file and --import")
+    parse.only_one(**{"alert-file": alert_file is not None, "no-alerts": no_alerts})
+    if [key_file, import_, alert_file].count("-") > 1:
+        raise UsageError("standard input can be only one of --key-file, --import and --alert-file")
     interactive = sys.stdin is not None and sys.stdin.isatty()
-    if not (interactive or yes or key_file or no_key or import_ or add or discover or no_whales or cron is not None):
+    given = (yes, key_file, no_key, import_, add, discover, no_whales, cron is not None, alert_file, no_alerts)
+    if not interactive and not any(given):
         raise UsageError(
             "standard input is not a terminal, so nothing can be asked: give --yes, and --key-file FILE or --no-key,"
             " --import FILE or --no-whales"
         )
     answers = Answers(
         yes=yes,
-        key=None if key_file is None else _read_key(key_file),
+        key=None if key_file is None else _read_secret(key_file, "the key"),
         no_key=no_key,
         wallets=[
             *(parse_entries(import_, read_list(import_)) if import_ else ()),
@@ -92,6 +110,8 @@ def setup(
         discover=discover,
         no_whales=no_whales,
         cron=cron,
+        alert=None if alert_file is None else _read_secret(alert_file, "the address"),
+        no_alerts=no_alerts,
     )
     return SetupRun(answers, interactive=interactive).run()
 
@@ -105,7 +125,7 @@ class SetupRun:
         self.exchange = EXCHANGES[DEFAULT_EXCHANGE]
         self.key_setting = next(each for each in self.exchange.settings if each.secret)
         self.new_key: str | None = None
-        self.secrets: set[str] = {answers.key} if answers.key else set()
+        self.secrets: set[str] = {secret for secret in (answers.key, answers.alert) if secret}
         self.load()
 
     def load(self) -> None:
@@ -290,6 +310,33 @@ class SetupRun:
         self.say("Added.")
         return not plan.commented_out
 
+    def take_alerts(self) -> bool:
+        """Make a first alert rule, and send a sample to its target. Alerts are optional: none is no fault."""
+        from whalesync.alerts import rules
+        from whalesync.host.setup import RULE_NAME, alert_rules, write_alert_rules
+
+        path = rules.alerts_file(self.settings) or default_alerts_file()
+        if path.exists():
+            self.say(f"Done already: {counted(len(rules.read(path)), 'alert rule')} in {path}.")
+            return True
+        address = self.answers.alert
+        if address is None and self.interactive and not self.answers.no_alerts:
+            self.say("Alerts go to a webhook, or to any service that apprise knows (Telegram, Discord, e-mail, …).")
+            address = self.ask("Address of the target (not shown; Enter: no alerts)", hide_input=True)
+        if not address:
+            self.say("No alerts; the README says how to write rules later.")
+            return True
+        self.secrets.add(address)
+        self.say(f"{path} (mode 600) would get:")
+        for line in alert_rules(address).splitlines():
+            self.say(f"  {line}")
+        if not self.confirm("Write it, and send a sample?", given=True if self.answers.alert else None):
+            return False
+        write_alert_rules(path, address)
+        self.say("Written.")
+        (rule,) = (each for each in rules.read(path) if each.name == RULE_NAME)
+        return send_sample(rule, self.say)
+
     def try_key(self, key: str) -> tuple[object, str]:
         """Make one request with a key; see ``whalesync.host.setup.try_key``."""
         from whalesync.host import setup
@@ -395,12 +442,13 @@ STEPS = (
     Step("env file", SetupRun.take_env_file),
     Step("watch list", SetupRun.take_watch_list),
     Step("cron", SetupRun.take_cron),
+    Step("alerts", SetupRun.take_alerts),
 )
 
 
-def _read_key(file: str) -> str:
-    """Return the key that a file or standard input holds: never an argument, which the process list would show."""
+def _read_secret(file: str, what: str) -> str:
+    """Return the secret that a file or standard input holds: never an argument, which the process list would show."""
     text = read_list(file)
-    if len(text) > MAX_KEY_BYTES or not text.strip() or len(text.split()) != 1:
-        raise UsageError(f"{'standard input' if file == '-' else file} must hold the key and nothing else")
+    if len(text) > MAX_SECRET_BYTES or not text.strip() or len(text.split()) != 1:
+        raise UsageError(f"{'standard input' if file == '-' else file} must hold {what} and nothing else")
     return text.strip()

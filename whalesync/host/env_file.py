@@ -56,30 +56,39 @@ def write(path: Path, values: Mapping[str, str]) -> None:
     Raises:
         SettingsError: it cannot be written; it is as it was.
     """
-    target = path.resolve()  # a link stays a link
     try:
-        present = target.read_bytes().decode() if target.exists() else ""
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # NamedTemporaryFile makes a file of mode 600, whatever the umask.
-        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:100]}.", delete=False) as file:
-            try:
-                file.write(with_values(present, values).encode())
-                file.flush()
-                if target.exists():
-                    with suppress(PermissionError):  # only root may give a file away
-                        os.fchown(file.fileno(), target.stat().st_uid, target.stat().st_gid)
-                os.fsync(file.fileno())
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        present = path.read_bytes().decode() if path.exists() else ""
+        write_private(path, with_values(present, values))
     except OSError as exc:
         raise SettingsError(f"cannot write the env file {path} ({exc.strerror})") from exc
+
+
+def write_private(path: Path, text: str) -> None:
+    """Make or replace a file, whole or not at all, with mode 600 at every moment.
+
+    Raises:
+        OSError: it cannot be written; it is as it was.
+    """
+    target = path.resolve()  # a link stays a link
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # NamedTemporaryFile makes a file of mode 600, whatever the umask.
+    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name[:100]}.", delete=False) as file:
+        try:
+            file.write(text.encode())
+            file.flush()
+            if target.exists():
+                with suppress(PermissionError):  # only root may give a file away
+                    os.fchown(file.fileno(), target.stat().st_uid, target.stat().st_gid)
+            os.fsync(file.fileno())
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def make_private(path: Path) -> None:

@@ -1,17 +1,21 @@
-"""What ``setup`` decides: whether a key works, what the env file lacks, which cron lines are missing."""
+"""What ``setup`` decides: whether a key works, what the env file lacks, which cron lines are missing, a first alert."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from whalesync.errors import AuthenticationError, NotServed, SettingsError, UsageError, WhalesyncError
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
 from whalesync.host.doctor import Probe, probe
+from whalesync.host.env_file import write_private
 from whalesync.jobs.table import JOBS, Job
 from whalesync.settings import ENV_FILE, Setting, Settings
 
@@ -99,3 +103,38 @@ def chosen(text: str, items: Sequence[Item], parse: Callable[[str], Item]) -> li
         elif word:
             found.append(parse(word))
     return found
+
+
+RULE_NAME = "large trades"
+RULE_MIN_USD = 10_000
+
+
+def alert_rules(address: str) -> str:
+    """Return the text of an alerts file with one rule; ``address`` is that of its target."""
+    # A JSON string is a TOML string, too.
+    return (
+        f"[[alert]]\nname = {json.dumps(RULE_NAME)}\nto = [{json.dumps(address)}]\n"
+        f'min_usd = {RULE_MIN_USD}  # of a trade as a person sees it: its fills together\nfold = "30m"\n'
+    )
+
+
+def write_alert_rules(path: Path, address: str) -> None:
+    """Make the alerts file; ``path`` must not exist.
+
+    Raises:
+        SettingsError: it cannot be written, or no alerts can go to this address; nothing was changed.
+    """
+    from whalesync.alerts import rules, targets
+
+    text = alert_rules(address)
+    with TemporaryDirectory() as folder:
+        tried = Path(folder) / path.name
+        write_private(tried, text)
+        try:
+            targets.check_installed(rules.read(tried))
+        except SettingsError as exc:
+            raise SettingsError(str(exc).replace(str(tried), str(path))) from None
+    try:
+        write_private(path, text)
+    except OSError as exc:
+        raise SettingsError(f"cannot write the alerts file {path} ({exc.strerror})") from exc
