@@ -17,7 +17,7 @@ from support.receiver import Handler, Receiver
 
 from whalesync.store.database import open_database
 
-KILLS = 8  # of each kind of system call
+KILLS = 4  # of each kind of system call
 TRADES = 5
 
 

@@ -15,7 +15,7 @@ from support.host import Host, wait_until
 
 from whalesync.sandbox import Books, Sandbox
 
-TIMES = 4  # that each kind of system call is the last one, spread over the restore
+TIMES = 3  # that each kind of system call is the last one, spread over the restore
 COUNT = "SELECT count(*) FROM whale_activity"
 
 
