@@ -5,5 +5,5 @@ from support.model import ExactSync
 
 TestExactSync = ExactSync.TestCase
 TestExactSync.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )

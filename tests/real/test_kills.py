@@ -15,8 +15,8 @@ from support.host import Host, Running, wait_until, wallet
 
 from whalesync.sandbox import Books, Sandbox
 
-KILLS = 8  # of each kind of system call
-SIGNALS = 9  # of each kind
+KILLS = 4  # of each kind of system call
+SIGNALS = 5  # of each kind
 
 
 def check_after_kill(host: Host, books: Books, *, watch: bool = False) -> None:
