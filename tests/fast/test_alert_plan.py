@@ -24,7 +24,7 @@ RULE = Rule(name="big", targets=("https://example.com/hook",), min_usd=10_000)
 def fill(number: int, at: int = 0, transaction: str = "0xa", **fields: object) -> Fill:
     """A fill of $500 that is made ``at`` ms after NOW."""
     values = {"whale_id": 1, "market_id": 1, "action": "BUY", "outcome": "YES", "amount": 500.0} | fields
-    return Fill(id=number, timestamp=NOW + at, tx_hash=transaction, **values)  # type: ignore[arg-type]
+    return Fill(id=number, timestamp=NOW + at, tx_hash=transaction, **values)  # type: ignore[arg-type]  # a test names the fields that it is about
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Told:
 
 def numbered(first: int, last: int, **fields: object) -> list[Fill]:
     """Fills of one transaction."""
-    return [fill(number, **fields) for number in range(first, last + 1)]  # type: ignore[arg-type]
+    return [fill(number, **fields) for number in range(first, last + 1)]  # type: ignore[arg-type]  # a test names the fields that it is about
 
 
 def test_forty_fills_that_two_syncs_bring_are_one_message() -> None:
@@ -123,8 +123,8 @@ def test_nothing_older_than_the_rule_or_the_whale_is_told_of(rule_age: int, whal
 )
 def test_filters(limits: dict[str, object], fields: dict[str, object], messages: int) -> None:
     """One trade of $20,000."""
-    told = Told(replace(RULE, **limits))  # type: ignore[arg-type]
-    told.run(MINUTE, fill(1, **({"amount": 20_000.0} | fields)))  # type: ignore[arg-type]
+    told = Told(replace(RULE, **limits))  # type: ignore[arg-type]  # a test names the fields that it is about
+    told.run(MINUTE, fill(1, **({"amount": 20_000.0} | fields)))  # type: ignore[arg-type]  # a test names the fields that it is about
     assert len(told.messages) == messages
 
 

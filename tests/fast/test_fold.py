@@ -15,7 +15,7 @@ from whalesync.fold import Fill
 def fill(number: int, at: int, transaction: str = "", **fields: object) -> Fill:
     """A fill of $10 that is made ``at`` ms after NOW, in a transaction of its own unless it is named."""
     values = {"whale_id": 1, "market_id": 1, "action": "BUY", "outcome": "YES", "amount": 10.0} | fields
-    return Fill(id=number, timestamp=NOW + at, tx_hash=transaction or f"0x{number}", **values)  # type: ignore[arg-type]
+    return Fill(id=number, timestamp=NOW + at, tx_hash=transaction or f"0x{number}", **values)  # type: ignore[arg-type]  # a test names the fields that it is about
 
 
 def folded(*fills: Fill) -> list[list[int]]:

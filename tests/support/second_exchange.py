@@ -136,7 +136,7 @@ class SecondApi:
 
     def list_positions(self, wallet: str) -> Holdings:
         rows = self._client.get("/holdings", {"user": wallet})["data"]
-        return Holdings([_position(raw) for raw in rows], [], len(rows), complete=True, requests=1)
+        return Holdings([_position(raw) for raw in rows], [], complete=True, requests=1)
 
     def exchange_time(self) -> int | None:
         return self._client.latest_date

@@ -310,13 +310,12 @@ class Catalog(Protocol):
 class Holdings(NamedTuple):
     """The positions of one wallet, as one reading of the whole list shows them.
 
-    ``complete``: whether nothing can be missing, so that a position that is not among them is gone. ``total`` is the
-    length of the list as the exchange counts it. ``requests``: how many were made.
+    ``complete``: whether nothing can be missing, so that a position that is not among them is gone. ``requests``: how
+    many were made.
     """
 
     positions: Sequence[Position]
     rejected: Sequence[RejectedRecord]
-    total: int
     complete: bool
     requests: int
 

@@ -29,7 +29,7 @@ from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, Job
 from whalesync.host.backup import PAGES_AT_A_TIME, sync
 from whalesync.jobs.run import LOCK_PATIENCE
 from whalesync.jobs.table import JOBS, SECOND, VERIFY
-from whalesync.store.copying import INTACT, continue_numbers, copy_pages, overwrite
+from whalesync.store.copying import continue_numbers, copy_pages, damage_of, overwrite
 from whalesync.store.database import RESTORE, Database, beside, check_is_ours, open_database
 from whalesync.store.locks import FileLock, is_held
 from whalesync.store.retention import newest_trade
@@ -156,8 +156,8 @@ def _open_sound(target: Path, force: bool) -> Database | None:
     try:
         old = open_database(target)
         try:
-            fault = old.value("PRAGMA quick_check(1)")
-            if fault == INTACT:
+            fault = damage_of(old)
+            if fault is None:
                 return old
             raise DamagedDatabase(f"{target} is damaged ({fault}): {RESTORE}")
         except BaseException:
@@ -173,8 +173,8 @@ def _prepare(copy: Path, source: Path, old: Database | None, now: int) -> tuple[
     """Check the private copy and bring it up to date; returns its trades, and the time of the newest (ms)."""
     try:
         with open_database(copy) as new:
-            fault = new.value("PRAGMA quick_check(1)")
-            if fault != INTACT:
+            fault = damage_of(new)
+            if fault is not None:
                 raise StoreError(f"{source} is damaged ({fault}): {OTHER_COPY}")
             if old is not None:
                 continue_numbers(new, old)

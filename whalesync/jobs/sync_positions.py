@@ -148,7 +148,7 @@ class Served:
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
                 undecided = undecided or trades.state(db, whale.id) != state
-                positions.record_listing(db, whale.id, found.total, listed_at, undecided=undecided)
+                positions.record_listing(db, whale.id, listed_at, undecided=undecided)
         self.read.add(whale.id)
         for record in found.rejected:
             self.run.record_problem(whale.name, f"a position was rejected: {record.reason}")
@@ -165,7 +165,7 @@ class Served:
         db = self.run.db
         listed = {_key(each, market_ids): each for each in found.positions}
         kept = positions.kept(db, whale.id)
-        listing_before = positions.listings(db).get(whale.id, NEVER_LISTED)
+        listing_before = positions.listings(db, whale.id).get(whale.id, NEVER_LISTED)
         if not listing_before.trades_changed and is_unchanged(listed, kept):
             return [], False
         flows = positions.flows(db, whale.id)

@@ -35,10 +35,16 @@ def fault_in(copy: Path) -> str | None:
     return None if fault == INTACT else fault
 
 
+def damage_of(db: Database) -> str | None:
+    """What SQLite finds wrong in the pages of an open database; None if they are intact."""
+    fault: str = db.value("PRAGMA quick_check(1)")
+    return None if fault == INTACT else fault
+
+
 def fault_of(db: Database) -> str | None:
     """What is wrong in an open database: damaged pages, or rows that refer to missing rows; None if it is intact."""
-    fault: str = db.value("PRAGMA quick_check(1)")
-    if fault != INTACT:
+    fault = damage_of(db)
+    if fault is not None:
         return f"is damaged ({fault})"
     orphan = db.one("PRAGMA foreign_key_check")
     return None if orphan is None else f"has a row of {orphan[0]} that refers to a missing row of {orphan[2]}"

@@ -50,7 +50,6 @@ SELECT whale_id, market_id, outcome, max(label) AS label,
     total(profit) FILTER (WHERE NOT is_in) AS realized_profit,
     count(*) FILTER (WHERE shares IS NULL OR (NOT is_in AND profit IS NULL)) AS unknown,
     total(is_undivided) AS undivided,
-    min(timestamp) AS first_at,
     max(timestamp) AS last_at
 FROM ({_MOVES})
 GROUP BY whale_id, market_id, outcome
@@ -123,10 +122,11 @@ def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
     return found
 
 
-def listings(db: Database) -> dict[int, Listing]:
-    """How each wallet's positions stand, by whale id; wallets that were never read may be missing."""
-    rows = db.rows("SELECT whale_id, positions_listed_at, trades_changed FROM whale_cursors")
-    return {whale_id: Listing(listed_at, bool(changed)) for whale_id, listed_at, changed in rows}
+def listings(db: Database, whale_id: int | None = None) -> dict[int, Listing]:
+    """How each wallet's positions stand, or those of one, by whale id; wallets that were never read may be missing."""
+    sql = "SELECT whale_id, positions_listed_at, trades_changed FROM whale_cursors"
+    rows = db.rows(sql) if whale_id is None else db.rows(f"{sql} WHERE whale_id = ?", (whale_id,))
+    return {owner: Listing(listed_at, bool(changed)) for owner, listed_at, changed in rows}
 
 
 def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
@@ -195,17 +195,17 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
             db.execute(f"UPDATE positions SET {updates} WHERE id = :id", values | {"id": known.id})
 
 
-def record_listing(db: Database, whale_id: int, total: int, now: int, *, undecided: bool) -> None:
+def record_listing(db: Database, whale_id: int, now: int, *, undecided: bool) -> None:
     """Remember that a wallet's positions were read whole and worked out; inside a write transaction.
 
     ``undecided``: of some trades nothing could be said yet, or they were stored meanwhile, so that they count as new at
     the next reading.
     """
     db.execute(
-        "INSERT INTO whale_cursors (whale_id, positions_listed_at, positions_total, trades_changed) VALUES (?, ?, ?, ?)"
+        "INSERT INTO whale_cursors (whale_id, positions_listed_at, trades_changed) VALUES (?, ?, ?)"
         " ON CONFLICT (whale_id) DO UPDATE SET positions_listed_at = excluded.positions_listed_at,"
-        " positions_total = excluded.positions_total, trades_changed = excluded.trades_changed",
-        (whale_id, now, total, undecided),
+        " trades_changed = excluded.trades_changed",
+        (whale_id, now, undecided),
     )
 
 
@@ -255,9 +255,8 @@ def add_removed_flows(db: Database, until: int) -> None:
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
     db.execute(
         "INSERT INTO removed_flows (whale_id, market_id, outcome, label, shares_in, cost_in, shares_out,"
-        f" cost_out, realized_profit, unknown, undivided, first_at, last_at) {_FLOWS.format(which=_REMOVED)}"
-        f" ON CONFLICT DO UPDATE SET {sums}, first_at = min(first_at, excluded.first_at),"
-        " last_at = max(last_at, excluded.last_at)",
+        f" cost_out, realized_profit, unknown, undivided, last_at) {_FLOWS.format(which=_REMOVED)}"
+        f" ON CONFLICT DO UPDATE SET {sums}, last_at = max(last_at, excluded.last_at)",
         {"until": until},
     )
 

@@ -307,7 +307,6 @@ INTERNAL: Mapping[str, Table] = {
             "left_out_since": "since when runs have had no time for it",
             "trades_changed": "1 if its trades have changed since its positions were last worked out",
             "positions_listed_at": "when its positions were last read whole",
-            "positions_total": "how many there were",
         },
     ),
     "removed_sums": Table(
@@ -336,7 +335,6 @@ INTERNAL: Mapping[str, Table] = {
             "realized_profit": "USD, by the exchange",
             "unknown": "trades that lack a figure",
             "undivided": "merges with one profit for both sides",
-            "first_at": "the first trade",
             "last_at": "the last trade",
         },
     ),

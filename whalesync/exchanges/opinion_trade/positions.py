@@ -45,7 +45,6 @@ def read_all(fetch: Callable[[int], PositionPage]) -> Holdings:
     return Holdings(
         positions=list(found.values()),
         rejected=list(rejected.values()),
-        total=page.total,
         complete=totals == {met} and not rejected,
         requests=number,
     )

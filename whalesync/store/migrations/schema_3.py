@@ -19,10 +19,9 @@ ALTER TABLE whales ADD COLUMN win_rate REAL;
 ALTER TABLE whales ADD COLUMN profit_complete INTEGER NOT NULL DEFAULT 0 CHECK (profit_complete IN (0, 1));
 
 -- "trades_changed": stored trades have changed since the positions were last worked out.
--- "positions_listed_at": when the wallet's positions were last read whole; "positions_total": how many there were.
+-- "positions_listed_at": when the wallet's positions were last read whole.
 ALTER TABLE whale_cursors ADD COLUMN trades_changed INTEGER NOT NULL DEFAULT 1 CHECK (trades_changed IN (0, 1));
 ALTER TABLE whale_cursors ADD COLUMN positions_listed_at INTEGER;
-ALTER TABLE whale_cursors ADD COLUMN positions_total INTEGER;
 
 -- One row for each outcome that a whale holds or held. "unlisted_since": the exchange lists it no longer.
 -- "realized_profit": of what was sold or merged. "gap": why its figures are not certain, in words; NULL if they are.
@@ -66,7 +65,6 @@ CREATE TABLE removed_flows (
     realized_profit REAL NOT NULL,
     unknown INTEGER NOT NULL,
     undivided INTEGER NOT NULL,
-    first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
     PRIMARY KEY (whale_id, market_id, outcome)
 ) WITHOUT ROWID;
