@@ -28,7 +28,7 @@ def test_a_run_has_one_row_from_start_to_end(db: Database) -> None:
         db, row, status="completed", ended_at=NOW + 5, items=7, errors=["one", "two \udcff"], error_count=3
     )
     (found,) = sync_log.last_runs(db, 10)
-    assert tuple(found) == (row, "whales", "completed", NOW, NOW + 5, 7, "one; two ?", 3)
+    assert tuple(found) == (row, "whales", "completed", NOW, NOW + 5, 7, "one; two ?", 3, None)
     assert sync_log.open_row(db, "whales") is None
 
 

@@ -32,6 +32,6 @@ def test_eight_processes_open_an_old_file(host: Host) -> None:
             (opener, 0, "") for opener in OPENERS
         ]
         host.check_whole()
-        assert migrations(host.db) == [("first",), ("second",), ("third",), ("fourth",)]
+        assert migrations(host.db) == [("first",), ("second",), ("third",), ("fourth",), ("fifth",)]
         assert host.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
         assert not before - Counter(host.rows("SELECT id, whale_id, tx_hash, timestamp FROM whale_activity"))

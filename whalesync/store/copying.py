@@ -88,7 +88,10 @@ def overwrite(
 
 
 def continue_numbers(new: Database, old: Database) -> None:
-    """Let ids and revisions of ``new`` go on from those of ``old``, so that readers never see one used twice."""
+    """Let ids and revisions of ``new`` go on from those of ``old``, so that readers never see one used twice.
+
+    And let the file keep the number by which others tell it from other files.
+    """
     sql = "SELECT name, seq FROM sqlite_sequence"
     last = dict(map(tuple, old.rows(sql)))
     with new.write():
@@ -97,6 +100,6 @@ def continue_numbers(new: Database, old: Database) -> None:
         new.execute("DELETE FROM sqlite_sequence")
         new.execute_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", last.items())
         new.remember("revision", max(new.fact("revision", 0) or 0, old.fact("revision", 0) or 0))
-        backup_at = old.fact("backup_at")
-        if backup_at is not None:
-            new.remember("backup_at", backup_at)
+        for name in ("backup_at", "file_id"):
+            if (value := old.fact(name)) is not None:
+                new.remember(name, value)

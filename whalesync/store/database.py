@@ -18,7 +18,7 @@ from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, NoD
 from whalesync.store.locks import FileLock
 
 APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
-SCHEMA_VERSION = 4  # the number of steps in migrations/
+SCHEMA_VERSION = 5  # the number of steps in migrations/
 BUSY_SECONDS = 10.0
 BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002

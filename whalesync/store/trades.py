@@ -105,7 +105,7 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
     """
     if batch.rewritten:
         markets.ids_for(db, whale.platform, (each.fill.trade for each in batch.rewritten), now, known_markets)
-        _rewrite(db, batch.rewritten, known_markets)  # first, since a new row may take the place of a changed one
+        _rewrite(db, batch.rewritten, known_markets, now)  # first, since a new row may take the place of a changed one
     if batch.new:
         markets.ids_for(db, whale.platform, (new.trade for new in batch.new), now, known_markets)
         _insert(db, whale, batch.new, known_markets, now)
@@ -130,12 +130,12 @@ def _update_rows(db: Database, batch: Batch, now: int) -> None:
     changed = [(now, row_id) for row_id in batch.superseded] + [(None, row_id) for row_id in batch.revived]
     if changed:
         db.execute_many(
-            "UPDATE whale_activity SET superseded_at = ?, revision = ? WHERE id = ?",
+            f"UPDATE whale_activity SET superseded_at = ?, revision = ?, changed_at = {now:d} WHERE id = ?",
             [(at, db.revision(), row_id) for at, row_id in changed],
         )
     if batch.corrected:
         db.execute_many(
-            "UPDATE whale_activity SET fee = ?, profit = ?, revision = ? WHERE id = ?",
+            f"UPDATE whale_activity SET fee = ?, profit = ?, revision = ?, changed_at = {now:d} WHERE id = ?",
             [(each.fee, each.profit, db.revision(), each.id) for each in batch.corrected],
         )
 
@@ -181,9 +181,10 @@ def _insert(db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: di
     )
 
 
-def _rewrite(db: Database, rewritten: Sequence[Rewrite], market_ids: dict[str, int]) -> None:
+def _rewrite(db: Database, rewritten: Sequence[Rewrite], market_ids: dict[str, int], now: int) -> None:
     revision = db.revision()
     db.execute_many(
-        f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)} WHERE id = ?",
+        f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)}, changed_at = {now:d}"
+        " WHERE id = ?",
         ((*_content(each.fill, market_ids, revision), each.id) for each in rewritten),
     )

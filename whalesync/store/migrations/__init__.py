@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from whalesync.store.migrations import from_schema_1, schema_2, schema_3, schema_4
+from whalesync.store.migrations import from_schema_1, schema_2, schema_3, schema_4, schema_5
 
 steps = Migrations("whalesync")
 
@@ -33,3 +33,9 @@ def third(db: Database) -> None:
 def fourth(db: Database) -> None:
     """Schema 4."""
     schema_4.upgrade(db)
+
+
+@steps()
+def fifth(db: Database) -> None:
+    """Schema 5."""
+    schema_5.upgrade(db)

@@ -1,0 +1,23 @@
+"""From schema 4 to schema 5: several exchanges in one run, and readers elsewhere that follow what has changed."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlite_utils import Database
+
+from whalesync.store.migrations import schema_2
+
+TABLES = """
+-- When its content last changed after it was stored; NULL: never.
+ALTER TABLE whale_activity ADD COLUMN changed_at INTEGER;
+
+-- How each exchange went, as JSON: its name, and null or why nothing could be done for it. NULL: none was asked.
+ALTER TABLE sync_logs ADD COLUMN exchanges TEXT;
+"""
+
+
+def upgrade(db: Database) -> None:
+    """Bring a file of schema 4 to schema 5, and give it the number by which others tell it from other files."""
+    schema_2.run(db, TABLES)
+    db.execute("INSERT INTO facts (name, value) VALUES ('file_id', ?)", [secrets.randbits(62)])
