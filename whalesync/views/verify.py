@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
-from whalesync.jobs.verify import Verdict
+from whalesync.jobs.verdict import Verdict
 from whalesync.views.grid import Column, print_table, print_text
 from whalesync.views.tables import ADD_A_WHALE
 
