@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from whalesync.records import STATUSES
+
 TITLE = "whalesync"
 ABOUT = (
     "Every trade of the whales that are watched on prediction exchanges. Money is in USD, prices are from 0 to 1. Times"
@@ -143,7 +145,7 @@ TABLES: Mapping[str, Table] = {
             "parent_external_id": "that of its topic",
             "title": "without that of its topic",
             "category": "its first label, else that of its topic, else other",
-            "status": "created, activated, resolving, resolved, failed or deleted; empty: known only from a trade",
+            "status": f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}; empty: known only from a trade",
             "yes_label": "the name of the first outcome",
             "no_label": "the name of the second outcome",
             "yes_token_id": "the token of the first outcome",

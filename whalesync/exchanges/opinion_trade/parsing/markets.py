@@ -9,12 +9,23 @@ from typing import Any, NamedTuple
 
 from whalesync.errors import InvalidResponse
 from whalesync.exchanges.opinion_trade.parsing import fields
-from whalesync.records import ACTIVATED, ENDED, MARKET, RESOLVED, TOPIC, Market, RejectedRecord
+from whalesync.records import (
+    ACTIVATED,
+    CREATED,
+    DELETED,
+    ENDED,
+    FAILED,
+    MARKET,
+    RESOLVED,
+    RESOLVING,
+    TOPIC,
+    Market,
+    RejectedRecord,
+)
 
 WEB_PAGE = "https://app.opinion.trade/detail?topicId="
 
-RESOLVING = "resolving"
-STATUSES = {1: "created", 2: ACTIVATED, 3: RESOLVING, 4: RESOLVED, 5: "failed", 6: "deleted"}
+STATUSES = {1: CREATED, 2: ACTIVATED, 3: RESOLVING, 4: RESOLVED, 5: FAILED, 6: DELETED}
 CATEGORICAL = 1
 
 
