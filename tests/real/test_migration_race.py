@@ -7,7 +7,7 @@ from collections import Counter
 from support.host import Host
 from support.rows import make_old_file, migrations
 
-from whalesync.store.database import SCHEMA_VERSION
+from whalesync.store.file import SCHEMA_VERSION
 
 OPENERS = (
     "sync-whales",

@@ -12,7 +12,7 @@ import pytest
 from support.host import KEY, Host, fill_books, wait_until, wallet
 
 from whalesync.sandbox import Handler, Request, Sandbox
-from whalesync.store.database import SCHEMA_VERSION
+from whalesync.store.file import SCHEMA_VERSION
 
 JOBS = ("sync-markets", "sync-whales", "compute-stats", "cleanup")
 
