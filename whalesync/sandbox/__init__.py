@@ -5,18 +5,18 @@
 that a mistake there cannot repeat itself here.
 """
 
-from .books import Books as Books
-from .books import LastTrade as LastTrade
-from .queries import Refused as Refused
+from .opinion_trade.books import Books as Books
+from .opinion_trade.books import LastTrade as LastTrade
+from .opinion_trade.queries import Refused as Refused
+from .opinion_trade.wire import make_categorical as make_categorical
+from .opinion_trade.wire import make_child as make_child
+from .opinion_trade.wire import make_market as make_market
+from .opinion_trade.wire import make_position as make_position
+from .opinion_trade.wire import make_trade as make_trade
+from .opinion_trade.world import World as World
+from .opinion_trade.world import build_world as build_world
 from .server import Fault as Fault
 from .server import Handler as Handler
 from .server import Request as Request
 from .server import Sandbox as Sandbox
-from .wire import Record as Record
-from .wire import make_categorical as make_categorical
-from .wire import make_child as make_child
-from .wire import make_market as make_market
-from .wire import make_position as make_position
-from .wire import make_trade as make_trade
-from .world import World as World
-from .world import build_world as build_world
+from .values import Record as Record

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from .books import Books
-from .queries import Refused
+from .opinion_trade.books import Books
+from .opinion_trade.queries import Refused
 
 BASE = "/openapi"
 WEB_BASE = "/api/bsc/api/v2"
