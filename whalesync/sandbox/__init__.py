@@ -21,3 +21,5 @@ from .server import Handler as Handler
 from .server import Request as Request
 from .server import Sandbox as Sandbox
 from .values import Record as Record
+from .worlds import Worlds as Worlds
+from .worlds import build_worlds as build_worlds

@@ -15,3 +15,5 @@ from .wire import make_activity as make_activity
 from .wire import make_event as make_event
 from .wire import make_market as make_market
 from .wire import token_id as token_id
+from .world import World as World
+from .world import build_world as build_world

@@ -259,8 +259,8 @@ class Books:
     def shown(self, wallet: str) -> list[Row]:
         """The rows that show now, in the order of the chain."""
         with self.lock:
-            now = self.clock()
-            return [row for row in self._caught_up(wallet).rows if self.shows(row, now)]
+            rows, now, reach = self._caught_up(wallet).rows, self.clock(), self._reach()
+            return [row for row in rows if row.visible_at <= reach and now < row.hidden_at]
 
     def activity(self, wallet: str) -> list[Record]:
         """The rows that show now as they are sent, in the order of the chain; without tips, but with deposits."""
@@ -268,23 +268,20 @@ class Books:
 
     def rows_after(self, wallet: str, key: tuple[int, int], *, ascending: bool) -> Iterator[Row]:
         """The rows that show now behind a key of the order, or before it from the newest on; read under the lock."""
-        now, rows = self.clock(), self._caught_up(wallet).rows
+        rows, now, reach = self._caught_up(wallet).rows, self.clock(), self._reach()
         place = bisect_left(rows, key, key=lambda row: row.key)
         if ascending and place < len(rows) and rows[place].key == key:
             place += 1
         order = range(place, len(rows)) if ascending else range(place - 1, -1, -1)
-        return (rows[index] for index in order if self.shows(rows[index], now))
-
-    def shows(self, row: Row, now: float) -> bool:
-        """Whether a row shows at a Unix second."""
-        return self._appears(row.visible_at) <= now < row.hidden_at
+        found = (rows[index] for index in order)
+        return (row for row in found if row.visible_at <= reach and now < row.hidden_at)
 
     def as_sent(self, row: Row) -> Record:
         """A row with everything that is sent of it: also what is known of its market and of the wallet."""
-        record, now = row.record, self.clock()
+        record = row.record
         return {
             "proxy_wallet": row.wallet,
-            **self._known_of(record, labelled=self._appears(row.labelled_at) <= now),
+            **self._known_of(record, labelled=row.labelled_at <= self._reach()),
             **profile(row.wallet),
             **record,
         }
@@ -296,13 +293,11 @@ class Books:
         shares = usdc = Decimal(0)
         trades = 0
         with self.lock:
-            now = self.clock()
-            for row in self._caught_up(wallet).rows:
+            rows, now, reach = self._caught_up(wallet).rows, self.clock(), self._reach()
+            for row in rows:
                 record = row.record
-                counted = row.counted_at == 0 or self._appears(row.counted_at) + self.volume_lag <= now
-                if record["type"] != "TRADE" or not begin <= record["timestamp"] < end or not counted:
-                    continue
-                if now < row.hidden_at:
+                counted = (not row.counted_at or row.counted_at + self.volume_lag <= reach) and now < row.hidden_at
+                if counted and record["type"] == "TRADE" and begin <= record["timestamp"] < end:
                     shares += number(record["size"])
                     usdc += number(record["size"]) * number(record["price"])
                     trades += 1
@@ -350,18 +345,15 @@ class Books:
         return [first, plain(1 - first)]
 
     def stalled_for(self) -> float:
-        """Seconds since which the index has stood still; 0 if it does not."""
-        now = self.clock()
-        return max((now - since for since, until in self._stalls if since <= now < until), default=0.0)
+        """Seconds for which the index has stood still; 0 if it does not."""
+        return self.clock() - self._reach()
 
     # What has happened up to now
 
-    def _appears(self, at: float) -> float:
-        """When what is ready at a Unix second appears: at the end of the stall in which it falls."""
-        for since, until in self._stalls:
-            if since <= at < until:
-                at = until
-        return at
+    def _reach(self) -> float:
+        """Up to which Unix second the index has come: now, unless it stands still."""
+        now = self.clock()
+        return min((since for since, until in self._stalls if since <= now < until), default=now)
 
     def _insert(self, row: Row) -> None:
         account = self._accounts.setdefault(row.wallet, _Account())
