@@ -61,7 +61,7 @@ def as_activity_names_it(condition: str) -> str:
 
 def plain(value: Decimal | float, places: int = 6) -> float:
     """A number as the exchange sends it: a double of up to 6 decimals."""
-    return round(float(value), places)
+    return float(f"{value:.{places}f}")
 
 
 def iso(at: float) -> str:
