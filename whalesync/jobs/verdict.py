@@ -94,7 +94,7 @@ def judge_walk(verdict: Verdict, walk: Walk) -> None:
         verdict.problem = walk.problem
         return
     batch = difference.batch
-    listed = difference.missing - len(batch.rewritten)
+    listed = difference.missing
     arrived = account.arrived + (walk.total or 0) - (account.listed or 0)
     if account.problem is not None and account.accounted is not None and not walk.removed and listed <= arrived:
         arrived = 0  # what arrived may be older than what is stored: then other trades are missing
