@@ -1,4 +1,9 @@
-"""Polymarket simulated: what it holds, how its two APIs answer, and a world that fills it."""
+"""Polymarket simulated: what it holds, how its two APIs answer, and a world that fills it.
+
+A test adds markets and rows to `Books`, serves them by `Sandbox(polymarket=Polymarket(books))`, and asks the books for
+the truth: `activity`, `holdings`, `volume`, `markets`. A row is shown, counted, labelled and removed when the test
+says, may be mined again in another second, and the whole index may stall.
+"""
 
 from .books import Arrival as Arrival
 from .books import Books as Books

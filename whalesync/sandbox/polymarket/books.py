@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..values import DAY, Record, digest
 from .ledger import Holding, Move, holdings, number
-from .wire import UNLABELLED, as_activity_names_it, odd_time, plain
+from .wire import UNLABELLED, as_activity_names_it, odd_time, plain, tokens_of
 
 DUST = Decimal("0.01")
 """Shares: a position of no more than these is listed with the closed ones."""
@@ -101,9 +101,7 @@ class Market:
     @property
     def tokens(self) -> list[str]:
         """The ids of its outcomes' tokens."""
-        record = self.record
-        found: list[str] = record.get("positionIds") or json.loads(record.get("clobTokenIds") or "[]")
-        return found
+        return tokens_of(self.record)
 
     @property
     def outcomes(self) -> list[str]:

@@ -1,6 +1,5 @@
 """The markets of a plausible world, week by week: each week's follow from the seed and its date alone."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -204,9 +203,3 @@ def _date(at: float) -> str:
 def _slug(title: str, number: int) -> str:
     words = "".join(each if each.isalnum() else " " for each in title.lower()).split()
     return "-".join([*words, str(number)])
-
-
-def tokens_of(record: Record) -> list[str]:
-    """The tokens of a market's outcomes."""
-    found: list[str] = record.get("positionIds") or json.loads(record["clobTokenIds"])
-    return found

@@ -168,12 +168,11 @@ class GammaApi:
     def _page(self, name: str, records: list[Record], pairs: Pairs) -> Record:
         # A parameter called `cursor` is ignored, and so yields the first page for ever.
         skipped, limit = _limits(pairs)
-        page = {name: records[skipped : skipped + limit]}
+        page: Record = {name: records[skipped : skipped + limit]}
         if len(records) > skipped + limit:
             last = records[skipped + limit - 1]["id"]
-            page["next_cursor"] = base64.urlsafe_b64encode(  # type: ignore[assignment]
-                json.dumps({"o": skipped + limit, "id": last}).encode()
-            ).decode()
+            position = json.dumps({"o": skipped + limit, "id": last}).encode()
+            page["next_cursor"] = base64.urlsafe_b64encode(position).decode()
         return page
 
 

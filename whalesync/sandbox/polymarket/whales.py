@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ..values import DAY, Record, digest
 from .books import Arrival, Feed
-from .catalogue import Listed, OpenOn, tokens_of
+from .catalogue import Listed, OpenOn
 from .ledger import Move
-from .wire import as_activity_names_it, combo_id, make_activity, plain
+from .wire import as_activity_names_it, combo_id, make_activity, plain, tokens_of
 
 INCOME = {"REWARD": 0.25, "MAKER_REBATE": 0.3, "TAKER_REBATE": 0.1, "YIELD": 0.15, "REFERRAL_REWARD": 0.03}
 """How likely each is on a day."""

@@ -176,6 +176,12 @@ def make_market(
     }
 
 
+def tokens_of(market: Record) -> list[str]:
+    """The tokens of a market's outcomes: a list in a V2 market, and JSON in a string before."""
+    tokens: list[str] = market.get("positionIds") or json.loads(market.get("clobTokenIds") or "[]")
+    return tokens
+
+
 def make_tag(label: str) -> Record:
     """A tag as Gamma sends it."""
     return {"id": str(int(digest("tag", label)[:5], 16)), "label": label, "slug": label.lower().replace(" ", "-")}
