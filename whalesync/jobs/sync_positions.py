@@ -3,6 +3,8 @@
 A list of positions is read whole or not at all: a reading that fails changes nothing. Lists grow, because positions in
 markets that have ended stay on them, so a run takes up wallets only until it has made its share of the key's requests;
 the next one goes on with those that have waited longest. Wallets that have traded come first.
+
+Where an exchange also lists what is held no longer, that list is read as far as something can have joined it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run, fail_if_all
 from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
-from whalesync.positions import Evidence, Holding, judge
-from whalesync.records import Position
-from whalesync.store import markets, positions, rejected, stats, sync_log, trades, whales
+from whalesync.positions import NOT_LISTED, SETTLING_MS, Evidence, Holding, as_listed, judge
+from whalesync.records import DAY_MS, Position
+from whalesync.store import markets, outcomes, positions, rejected, stats, sync_log, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -28,6 +30,7 @@ from whalesync.text import counted
 FIRST_BACKOFF = 0.5  # seconds
 SHARE = 0.1  # of the requests that the exchange allows between two runs
 LONGEST_WAIT = 2 * HOUR  # after which a wallet comes first, even if it has not traded
+CLOSED_OVERLAP_MS = DAY_MS  # how late something may be listed as held no longer
 
 
 def run(run: Run) -> None:
@@ -116,6 +119,11 @@ class Served:
     def _read(self, whale: Whale) -> Task:
         try:
             (found,) = yield [partial(self.connection.list_positions, whale.address)]
+            if self.exchange.lists_closed_positions:
+                since = closed_since(found, *self._known(whale))
+                if since is not None:
+                    (closed,) = yield [partial(self.connection.list_closed_positions, whale.address, since)]
+                    found = joined(found, closed)
         except OutOfTime:
             self.run.log_step(f"{whale.name}: no time left; the next run continues")
         except AuthenticationError:
@@ -125,6 +133,11 @@ class Served:
         else:
             self.requests += found.requests
             self._store(whale, found)
+
+    def _known(self, whale: Whale) -> tuple[list[Kept], Listing]:
+        db = self.run.db
+        kept = positions.kept(db, whale.id)
+        return list(kept.values()), positions.listings(db, whale.id).get(whale.id, NEVER_LISTED)
 
     def _fail(self, whale: Whale, problem: object) -> None:
         self.failed.add(whale.id)
@@ -143,7 +156,8 @@ class Served:
         self._markets = known
         with db.read():  # adding up a long history takes seconds, for which nobody should wait
             state = trades.state(db, whale.id)
-            entries, undecided = self._judged(whale, found, known, listed_at)
+            decide = self._taken_as_listed if self.exchange.lists_closed_positions else self._judged
+            entries, undecided = decide(whale, found, known, listed_at)
         with db.write():
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
@@ -154,7 +168,7 @@ class Served:
             self.run.record_problem(whale.name, f"a position was rejected: {record.reason}")
         if not found.complete and not found.rejected:
             self.run.log_step(f"{whale.name}: its positions changed while they were read; none is closed")
-        self.run.items += sum(position.shares > 0 for position in found.positions)
+        self.run.items += sum(position.shares > 0 and position.closed_at is None for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
     def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int) -> tuple[list[Entry], bool]:
@@ -195,6 +209,78 @@ class Served:
                 token_id = None if position is None else position.token_id
                 entries.append(Entry(key, _label(position, traded, key), token_id, holding))
         return entries, undecided
+
+    def _taken_as_listed(
+        self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int
+    ) -> tuple[list[Entry], bool]:
+        """As ``_judged``, where the exchange also lists what is held no longer. Tokens tell positions apart."""
+        db = self.run.db
+        kept = {each.token_id: (key, each.holding) for key, each in positions.kept(db, whale.id).items()}
+        listed = {each.token_id: each for each in found.positions}
+        new = [each for token, each in listed.items() if token not in kept]
+        sides = outcomes.sides(db, {market_ids[each.market_external_id] for each in new})
+        taken = {key for key, _ in kept.values()}
+        keys = {token: key for token, (key, _) in kept.items()}
+        for each in new:
+            side = sides.get(each.token_id or "")
+            key = Key(market_ids[each.market_external_id], side.outcome if side else each.outcome or each.outcome_label)
+            if key in taken:  # the exchange names one side twice
+                key = key._replace(outcome=str(each.token_id))
+            keys[each.token_id] = key
+            taken.add(key)
+        times = positions.market_times(db, (key.market_id for key in keys.values()))
+        entries, undecided = [], False
+        for token, key in keys.items():
+            if token not in listed and not found.complete:
+                continue
+            position, (_, before) = listed.get(token), kept.get(token, (key, None))
+            holding = as_listed(position, before, times[key.market_id][1], now)
+            if holding is not None and holding != before:
+                entries.append(Entry(key, key.outcome if position is None else position.outcome_label, token, holding))
+        if found.complete and positions.listings(db, whale.id).get(whale.id, NEVER_LISTED).trades_changed:
+            for traded in positions.traded_tokens(db, whale.id):
+                if traded.token_id in keys:
+                    continue
+                if now - traded.last_at < SETTLING_MS:
+                    undecided = True
+                    continue
+                key = Key(traded.market_id, traded.outcome or traded.label or traded.token_id)
+                if key not in taken:
+                    holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=now)
+                    entries.append(Entry(key, traded.label or key.outcome, traded.token_id, holding))
+                    taken.add(key)
+        return entries, undecided
+
+
+def closed_since(held: Holdings, kept: Iterable[Kept], before: Listing) -> int | None:
+    """From when on (ms) to read what a wallet holds no longer; 0: all of it, None: not at all.
+
+    Something has joined it if a stored position is not held any more, and may have if there are new trades. If the last
+    reading did not find a position there, it may be listed as older than that.
+    """
+    if before.listed_at is None:
+        return 0
+    tokens = {position.token_id for position in held.positions}
+    gone = [
+        each.holding
+        for each in kept
+        if each.token_id not in tokens and each.holding.closed_at is None and each.holding.redeemed_profit is None
+    ]
+    if any(holding.shares is not None and (holding.unlisted_since or 0) >= before.listed_at for holding in gone):
+        return 0
+    missed_before = all(holding.unlisted_since is not None for holding in gone)
+    return None if missed_before and not before.trades_changed else max(0, before.listed_at - CLOSED_OVERLAP_MS)
+
+
+def joined(held: Holdings, closed: Holdings) -> Holdings:
+    """Both lists as one. A rest that is too small to count is in both: it is held."""
+    tokens = {position.token_id for position in held.positions}
+    return Holdings(
+        positions=[*held.positions, *(each for each in closed.positions if each.token_id not in tokens)],
+        rejected=[*held.rejected, *closed.rejected],
+        complete=held.complete and closed.complete,
+        requests=held.requests + closed.requests,
+    )
 
 
 def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:
