@@ -371,12 +371,16 @@ class Connection(Protocol):
 
 
 class Candidate(NamedTuple):
-    """A wallet of an exchange's leaderboard; ``usd`` is what it is ranked by, None if the exchange does not say."""
+    """A wallet of an exchange's leaderboard.
+
+    What it is ranked by: ``usd``, or ``shares`` where the exchange counts a volume in those; None if it does not say.
+    """
 
     rank: int
     address: str
     name: str | None
     usd: float | None
+    shares: float | None = None
 
 
 class Exchange(Protocol):
