@@ -402,7 +402,7 @@ def test_bash_completes_labels_and_addresses(
         (["markets", "--category", ""], ["other", r"US\ politics", "Weather"]),
         (["markets", "--category", r"us\ p"], [r"US\ politics"]),
         (["markets", "--status", "r"], ["resolving", "resolved"]),
-        (["markets", "--exchange", ""], ["opinion_trade"]),
+        (["markets", "--exchange", ""], ["opinion_trade", "polymarket"]),
         (["activity", "--tier", "pro"], ["pro", "pro-plus"]),
         (["activity", "--whale", '"moby'], ["Moby Dick"]),
     ],

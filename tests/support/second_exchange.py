@@ -6,7 +6,7 @@ All that the package asks of an exchange is in this module: its server, its JSON
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -110,6 +110,9 @@ class CursorTrades:
     def progress(self, state: str | None) -> Progress:
         complete = state is not None and not json.loads(state)
         return Progress("current" if complete else "loading", complete)
+
+    def audit(self, state: str | None, answered: Mapping[Cursor, Page], stored: StoredTrades) -> Sequence[Cursor]:
+        return () if answered else self.poll(state)
 
     def account(
         self, state: str | None, requests: Sequence[Cursor], responses: Sequence[Page], stored: StoredTrades
