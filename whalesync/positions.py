@@ -228,7 +228,7 @@ def as_listed(listed: Position | None, before: Holding | None, ended_at: int | N
     is what was listed while it was held; the rest was made with the shares that were held to the end.
 
     Args:
-        listed: as the exchange lists it; None if it does not, or was not asked.
+        listed: as the exchange lists it; None if it does not, or was not asked. Its ``closed_at`` may be 0: not known.
         before: what was known of it; None if nothing was.
         ended_at: when its market ended (ms); None if it has not.
         now: ms.
@@ -247,7 +247,7 @@ def as_listed(listed: Position | None, before: Holding | None, ended_at: int | N
         gap = NO_COST if cost is None else NO_PROFIT if listed.realized_profit is None else None
         return Holding(listed.shares, cost, listed.realized_profit, gap)
     else:
-        realized, closed_at = listed.realized_profit, listed.closed_at
+        realized, closed_at = listed.realized_profit, listed.closed_at or (before and before.closed_at) or now
     gap = NO_PROFIT if realized is None else None
     if ended_at is None or closed_at < ended_at - END_SEEN_AFTER_MS:
         return Holding(0.0, 0.0, realized, gap, closed_at=closed_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.polymarket_host import DAY, HOUR, NOW, WALLET, PolymarketHost, reac
 
 from whalesync.errors import ContradictoryList
 from whalesync.exchanges.base import Holdings
+from whalesync.exchanges.polymarket import positions as source
 from whalesync.exchanges.polymarket.leaderboard import read
 from whalesync.exchanges.polymarket.positions import read_held
 from whalesync.jobs.sync_positions import closed_since
@@ -22,7 +24,7 @@ from whalesync.sandbox.polymarket import combo_id, condition_id, make_activity, 
 from whalesync.store.positions import Kept, Listing
 
 QUARTER = 900
-END = 1_000_000  # ms: when a market ended
+END = 10_000_000  # ms: when a market ended
 
 
 @pytest.fixture
@@ -236,6 +238,30 @@ def test_a_position_keeps_its_row_when_its_side_becomes_known(host: PolymarketHo
     host.run(SYNC_MARKETS, SYNC_POSITIONS)
     assert host.rows("SELECT outcome, outcome_label, state FROM positions") == [
         {"outcome": "NO", "outcome_label": "Celtics", "state": "open"}
+    ]
+
+
+def test_a_side_that_is_named_twice_is_that_of_the_first_until_the_market_is_known(
+    host: PolymarketHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exchange may name a wrong one; both positions are kept."""
+    yes, no = (
+        replace(listed(shares, 0), market_external_id=condition_id(1), token_id=token_id(1, index))
+        for index, shares in ((0, 10), (1, 20))
+    )
+    held = Holdings([no, yes], [], complete=True, requests=1)
+    monkeypatch.setattr(source, "read_held", lambda *_: held)
+    shown = "SELECT outcome, outcome_label AS label, shares FROM positions ORDER BY shares"
+    host.run(SYNC_POSITIONS)
+    assert host.rows(shown) == [
+        {"outcome": None, "label": token_id(1, 0), "shares": 10},
+        {"outcome": "YES", "label": "Yes", "shares": 20},
+    ]
+    host.books.add_market(make_market(1))
+    host.run(SYNC_MARKETS, SYNC_POSITIONS)
+    assert host.rows(shown) == [
+        {"outcome": "YES", "label": "Yes", "shares": 10},
+        {"outcome": "NO", "label": "No", "shares": 20},
     ]
 
 

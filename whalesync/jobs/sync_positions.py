@@ -215,41 +215,41 @@ class Served:
     ) -> tuple[list[Entry], bool]:
         """As ``_judged``, where the exchange also lists what is held no longer. Tokens tell positions apart."""
         db = self.run.db
-        kept = {each.token_id: (key, each.holding) for key, each in positions.kept(db, whale.id).items()}
         listed = {each.token_id: each for each in found.positions}
-        new = [each for token, each in listed.items() if token not in kept]
-        sides = outcomes.sides(db, {market_ids[each.market_external_id] for each in new})
-        taken = {key for key, _ in kept.values()}
+        kept = {each.token_id: (key, each.holding) for key, each in positions.kept(db, whale.id).items()}
         keys = {token: key for token, (key, _) in kept.items()}
+        taken = set(keys.values())
+        new = [each for each in found.positions if each.token_id not in keys]
+        sides = outcomes.sides(db, {market_ids[each.market_external_id] for each in new})
         for each in new:
-            side = sides.get(each.token_id or "")
-            key = Key(market_ids[each.market_external_id], side.outcome if side else each.outcome or each.outcome_label)
-            if key in taken:  # the exchange names one side twice
-                key = key._replace(outcome=str(each.token_id))
-            keys[each.token_id] = key
-            taken.add(key)
+            key = Key(market_ids[each.market_external_id], each.outcome or each.outcome_label)
+            if each.token_id in sides:
+                key = key._replace(outcome=sides[each.token_id].outcome)
+            keys[each.token_id] = _take(key, each.token_id, taken)
         times = positions.market_times(db, (key.market_id for key in keys.values()))
-        entries, undecided = [], False
-        for token, key in keys.items():
-            if token not in listed and not found.complete:
-                continue
-            position, (_, before) = listed.get(token), kept.get(token, (key, None))
-            holding = as_listed(position, before, times[key.market_id][1], now)
+        entries = []
+        for token in keys if found.complete else listed:
+            key, before = kept.get(token, (keys[token], None))
+            holding = as_listed(listed.get(token), before, times[key.market_id][1], now)
             if holding is not None and holding != before:
-                entries.append(Entry(key, key.outcome if position is None else position.outcome_label, token, holding))
-        if found.complete and positions.listings(db, whale.id).get(whale.id, NEVER_LISTED).trades_changed:
-            for traded in positions.traded_tokens(db, whale.id):
-                if traded.token_id in keys:
-                    continue
-                if now - traded.last_at < SETTLING_MS:
-                    undecided = True
-                    continue
-                key = Key(traded.market_id, traded.outcome or traded.label or traded.token_id)
-                if key not in taken:
-                    holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=now)
-                    entries.append(Entry(key, traded.label or key.outcome, traded.token_id, holding))
-                    taken.add(key)
-        return entries, undecided
+                label = listed[token].outcome_label if token in listed and key.outcome != token else key.outcome
+                entries.append(Entry(key, label, token, holding))
+        if not found.complete or not self._known(whale)[1].trades_changed:
+            return entries, False
+        missing = [each for each in positions.traded_tokens(db, whale.id) if each.token_id not in keys]
+        settled = [each for each in missing if now - each.last_at >= SETTLING_MS]
+        for trade in settled:
+            key = _take(Key(trade.market_id, trade.outcome or trade.label or trade.token_id), trade.token_id, taken)
+            holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=now)
+            entries.append(Entry(key, trade.label or key.outcome, trade.token_id, holding))
+        return entries, len(settled) < len(missing)
+
+
+def _take(key: Key, token_id: str | None, taken: set[Key]) -> Key:
+    """Add the key of a new position; it is by its token where the exchange has named the side of another one."""
+    key = key._replace(outcome=str(token_id)) if key in taken else key
+    taken.add(key)
+    return key
 
 
 def closed_since(held: Holdings, kept: Iterable[Kept], before: Listing) -> int | None:

@@ -26,10 +26,11 @@ def sides(db: Database, market_ids: Iterable[int]) -> dict[str, Side]:
     """The sides of markets by their tokens, as far as they are known."""
     found: dict[str, Side] = {}
     for market_id in set(market_ids):
-        yes, no, yes_label, no_label = db.one(
+        for yes, no, yes_label, no_label in db.rows(
             "SELECT yes_token_id, no_token_id, yes_label, no_label FROM markets WHERE id = ?", (market_id,)
-        )
-        found |= {token: side for token, side in ((yes, Side("YES", yes_label)), (no, Side("NO", no_label))) if token}
+        ):
+            named = ((yes, Side("YES", yes_label)), (no, Side("NO", no_label)))
+            found |= {token: side for token, side in named if token}
     return found
 
 

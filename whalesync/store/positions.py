@@ -163,7 +163,7 @@ def traded_tokens(db: Database, whale_id: int) -> list[TradedToken]:
     rows = db.rows(
         "SELECT market_id, token_id, outcome, outcome_label, max(timestamp) FROM whale_activity"
         f" WHERE whale_id = ? AND action IN ('{BUY}', '{SELL}') AND token_id IS NOT NULL AND superseded_at IS NULL"
-        " GROUP BY market_id, token_id",
+        " AND market_id IN (SELECT id FROM markets) GROUP BY market_id, token_id",  # as in _REMOVED
         (whale_id,),
     )
     return [TradedToken(*row) for row in rows]
