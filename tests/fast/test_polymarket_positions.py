@@ -316,7 +316,7 @@ def test_what_is_held_no_longer_is_read_as_far_back_as_something_can_have_joined
     holding: Holding, before: Listing, expected: int | None
 ) -> None:
     """Here nothing is held."""
-    assert closed_since(Holdings([], [], True, 1), [Kept(1, False, holding, "7")], before) == expected
+    assert closed_since(Holdings([], [], True, 1), [Kept(1, False, holding, "7", None)], before) == expected
 
 
 def test_a_list_that_does_not_end_is_refused() -> None:

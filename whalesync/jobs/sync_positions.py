@@ -136,7 +136,7 @@ class Served:
 
     def _known(self, whale: Whale) -> tuple[list[Kept], Listing]:
         db = self.run.db
-        kept = positions.kept(db, whale.id)
+        kept = positions.kept(db, whale.id, only_held=True)
         return list(kept.values()), positions.listings(db, whale.id).get(whale.id, NEVER_LISTED)
 
     def _fail(self, whale: Whale, problem: object) -> None:
@@ -216,7 +216,7 @@ class Served:
         """As ``_judged``, where the exchange also lists what is held no longer. Tokens tell positions apart."""
         db = self.run.db
         listed = {each.token_id: each for each in found.positions}
-        kept = {each.token_id: (key, each.holding) for key, each in positions.kept(db, whale.id).items()}
+        kept = {each.token_id: (key, each) for key, each in positions.kept(db, whale.id).items()}
         keys = {token: key for token, (key, _) in kept.items()}
         taken = set(keys.values())
         new = [each for each in found.positions if each.token_id not in keys]
@@ -226,11 +226,12 @@ class Served:
             if each.token_id in sides:
                 key = key._replace(outcome=sides[each.token_id].outcome)
             keys[each.token_id] = _take(key, each.token_id, taken)
-        times = positions.market_times(db, (key.market_id for key in keys.values()))
+        times = positions.market_times(db, (keys[each.token_id].market_id for each in new))
         entries = []
         for token in keys if found.complete else listed:
-            key, before = kept.get(token, (keys[token], None))
-            holding = as_listed(listed.get(token), before, times[key.market_id][1], now)
+            key, known = kept.get(token, (keys[token], None))
+            before, ended_at = (known.holding, known.ended_at) if known else (None, times[key.market_id][1])
+            holding = as_listed(listed.get(token), before, ended_at, now)
             if holding is not None and holding != before:
                 label = listed[token].outcome_label if token in listed and key.outcome != token else key.outcome
                 entries.append(Entry(key, label, token, holding))

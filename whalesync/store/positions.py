@@ -22,6 +22,7 @@ OUTCOMES = ("YES", "NO")
 BATCH_ROWS = 5_000  # hold the lock for about 0.1 s, so that other writers come in between
 
 _ENDED = f"m.status IN {ENDED}"
+_ENDED_AT = f"iif({_ENDED}, coalesce(m.resolved_at, m.updated_at), NULL)"
 
 # Shares that come in or go out, one row for each trade and outcome. A split or merge moves both outcomes at half a
 # dollar a share; it is listed in one row for each of them, or in one row for both, which then share its profit.
@@ -72,7 +73,7 @@ class Key(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A stored position, and its token where that is known.
+    """A stored position, its token where that is known, and when its market ended (ms; None: not yet).
 
     ``is_doubtful``: it is open, but not listed; or it was taken for closed after its market had ended.
     """
@@ -81,6 +82,7 @@ class Kept(NamedTuple):
     is_doubtful: bool
     holding: Holding
     token_id: str | None
+    ended_at: int | None
 
 
 class Traded(NamedTuple):
@@ -109,19 +111,22 @@ class Entry(NamedTuple):
     holding: Holding
 
 
-def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
-    """The stored positions of a whale."""
+def kept(db: Database, whale_id: int, *, only_held: bool = False) -> dict[Key, Kept]:
+    """The stored positions of a whale, or those of them that are neither sold nor redeemed."""
+    condition = "AND closed_at IS NULL AND redeemed_profit IS NULL" if only_held else ""
     found = {}
     for row in db.rows(
         "SELECT p.id, market_id, outcome, outcome_label,"
         " iif(closed_at IS NULL, unlisted_since IS NOT NULL AND state = 'open',"
         f" {_ENDED} AND coalesce(resolved_at, m.updated_at) <= closed_at),"
-        " token_id, shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at, redeemed_profit"
-        " FROM positions AS p JOIN markets AS m ON m.id = market_id WHERE whale_id = ?",
+        f" token_id, {_ENDED_AT}, shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at,"
+        " redeemed_profit FROM positions AS p JOIN markets AS m ON m.id = market_id"
+        f" WHERE whale_id = ? {condition}",
         (whale_id,),
     ):
-        row_id, market_id, outcome, label, is_doubtful, token_id, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), Holding(*known), token_id)
+        row_id, market_id, outcome, label, is_doubtful, token_id, ended_at, *known = row
+        holding = Holding(*known)
+        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), holding, token_id, ended_at)
     return found
 
 
@@ -175,8 +180,7 @@ def market_times(db: Database, market_ids: Iterable[int]) -> dict[int, tuple[int
     for market_id in set(market_ids):
         # The time of creation of a market that is known only from a trade is when it was first met.
         made_at, ended_at = db.one(
-            f"SELECT iif(status IS NULL, NULL, created_at), iif({_ENDED}, coalesce(resolved_at, updated_at), NULL)"
-            " FROM markets AS m WHERE id = ?",
+            f"SELECT iif(status IS NULL, NULL, created_at), {_ENDED_AT} FROM markets AS m WHERE id = ?",
             (market_id,),
         )
         found[market_id] = (made_at, ended_at)
@@ -185,7 +189,7 @@ def market_times(db: Database, market_ids: Iterable[int]) -> dict[int, tuple[int
 
 def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], now: int) -> None:
     """Store positions of a whale, where something has changed; inside a write transaction. ``now`` in ms."""
-    before = kept(db, whale_id)
+    before = kept(db, whale_id) if entries else {}
     for entry in entries:
         known, holding = before.get(entry.key), entry.holding
         if known is not None and holding == known.holding:

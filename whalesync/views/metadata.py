@@ -188,6 +188,7 @@ TABLES: Mapping[str, Table] = {
             "state": _STATE,
             "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
             "realized_profit": "USD, by the exchange; of what was sold or merged",
+            "redeemed_profit": "USD that the exchange says was made with what was held to the end, once redeemed",
             "gap": "why a figure is not certain",
             "first_seen_at": "when it was first seen",
             "listed_at": "when the exchange last listed it, if it does so no longer",
