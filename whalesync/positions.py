@@ -243,9 +243,8 @@ def as_listed(listed: Position | None, before: Holding | None, ended_at: int | N
             return replace(before, gap=before.gap or NOT_LISTED, unlisted_since=before.unlisted_since or now)
         realized, closed_at = before.realized_profit, before.closed_at
     elif listed.closed_at is None:
-        cost = None if listed.avg_price is None else listed.shares * listed.avg_price
-        gap = NO_COST if cost is None else NO_PROFIT if listed.realized_profit is None else None
-        return Holding(listed.shares, cost, listed.realized_profit, gap)
+        gap = NO_COST if listed.cost is None else NO_PROFIT if listed.realized_profit is None else None
+        return Holding(listed.shares, listed.cost, listed.realized_profit, gap)
     else:
         realized, closed_at = listed.realized_profit, listed.closed_at or (before and before.closed_at) or now
     gap = NO_PROFIT if realized is None else None

@@ -169,6 +169,7 @@ class Position:
     """What a wallet holds of one outcome, as its exchange lists it.
 
     ``shares`` may be 0 in a row that the exchange keeps listing; ``avg_price`` is what was paid for a share on average.
+    ``cost``: what was paid for all of them, where the exchange says it; an average is rounded.
     ``realized_profit``: what was made of all that went out of it, None where the exchange does not say.
     ``closed_at`` (ms): since when it is held no longer, None while it is.
     """
@@ -182,6 +183,7 @@ class Position:
     avg_price: float | None
     parent_external_id: str | None = None
     parent_title: str | None = None
+    cost: float | None = None
     realized_profit: float | None = None
     closed_at: int | None = None
 

@@ -147,7 +147,6 @@ def test_a_rejected_market_is_the_same_record_when_its_numbers_have_changed() ->
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PolymarketHost]:
     with reached(PolymarketHost(tmp_path / "whales.db"), monkeypatch) as made:
-        made.exchange.gamma.closing_gap = 0
         yield made
 
 

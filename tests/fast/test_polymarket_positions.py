@@ -20,7 +20,15 @@ from whalesync.jobs.sync_positions import closed_since
 from whalesync.jobs.table import COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES
 from whalesync.positions import NOT_LISTED, Holding, as_listed
 from whalesync.records import Position
-from whalesync.sandbox.polymarket import combo_id, condition_id, make_activity, make_event, make_market, token_id
+from whalesync.sandbox.polymarket import (
+    build_world,
+    combo_id,
+    condition_id,
+    make_activity,
+    make_event,
+    make_market,
+    token_id,
+)
 from whalesync.store.positions import Kept, Listing
 
 QUARTER = 900
@@ -30,7 +38,6 @@ END = 10_000_000  # ms: when a market ended
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PolymarketHost]:
     with reached(PolymarketHost(tmp_path / "whales.db"), monkeypatch) as made:
-        made.exchange.gamma.closing_gap = 0
         yield made
 
 
@@ -154,6 +161,24 @@ def test_trades_do_not_change_the_realized_profit(host: PolymarketHost) -> None:
     assert host.figures()["realized_profit"] == pytest.approx(15 + 10 * (0.9 - 0.4))
 
 
+def test_the_three_figures_add_up_to_what_the_exchange_counts(host: PolymarketHost) -> None:
+    """Of all that wallets did in a month of a living world, redeemed or not; after a day, and another one."""
+    world = build_world(1, clock=host.books.clock)
+    host.serve(world.books)
+    host.watch(*world.whales)
+    host.run(SYNC_POSITIONS, SYNC_MARKETS)
+    for _ in range(2):
+        host.elapsed += DAY
+        host.run(SYNC_WHALES, SYNC_MARKETS, SYNC_POSITIONS, SYNC_MARKETS)
+        counted = {
+            wallet: sum(row["total_pnl"] for row in host.exchange.data.positions(wallet)) for wallet in world.whales
+        }
+        figures = "address, realized_profit + settled_profit + open_profit AS profit"
+        found = {row["address"]: row["profit"] for row in host.rows(f"SELECT {figures} FROM whales WHERE id > 1")}
+        assert found == pytest.approx(counted, abs=0.01)
+        assert max(map(abs, counted.values())) > 1000
+
+
 def numbers(count: int) -> list[int]:
     """Numbers of markets of version 1 whose conditions do not look like those of version 2, or like combos."""
     found = (number for number in itertools.count(1) if condition_id(number)[2:4] not in ("01", "02", "03"))
@@ -267,7 +292,9 @@ def test_a_side_that_is_named_twice_is_that_of_the_first_until_the_market_is_kno
 
 def listed(shares: float, realized: float, closed_at: int | None = None) -> Position:
     """A position as it is listed, bought at 0.5."""
-    return Position("0x1", "Rain?", "YES", "Yes", "7", shares, 0.5, realized_profit=realized, closed_at=closed_at)
+    return Position(
+        "0x1", "Rain?", "YES", "Yes", "7", shares, 0.5, cost=shares * 0.5, realized_profit=realized, closed_at=closed_at
+    )
 
 
 HELD = Holding(10.0, 5.0, 2.0)

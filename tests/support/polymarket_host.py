@@ -43,12 +43,21 @@ class PolymarketHost:
         self.db = db
         self.elapsed = 0.0
         self.seconds = 0.0
-        self.exchange = sandbox.Polymarket(sandbox.Books(lambda: NOW + self.elapsed), cached={})
-        self.books = self.exchange.books
+        self.serve(sandbox.Books(lambda: NOW + self.elapsed))
         self.asked: list[str] = []
         self.before: Callable[[str, int], None] = lambda path, number: None
-        with open_database(db) as file:
-            whales.add(file, [WatchEntry(WALLET, None, "polymarket")], NOW * 1000)
+        self.watch(WALLET)
+
+    def serve(self, books: sandbox.Books) -> None:
+        """Let the exchange have these books; what is closed is in the list of closed markets at once."""
+        self.books = books
+        self.exchange = sandbox.Polymarket(books, cached={})
+        self.exchange.gamma.closing_gap = 0
+
+    def watch(self, *wallets: str) -> None:
+        """Put wallets on the watch list."""
+        with open_database(self.db) as db:
+            whales.add(db, [WatchEntry(wallet, None, "polymarket") for wallet in wallets], NOW * 1000)
 
     @property
     def latest_date(self) -> int:

@@ -88,6 +88,7 @@ def _position(raw: Mapping[str, Any]) -> Position:
         token_id=token,
         shares=0.0 if is_closed else shares,
         avg_price=number(raw, "avg_price", 10),
+        cost=number(raw, "entry_cost_usdc"),
         realized_profit=signed(raw, "realized_pnl"),
         closed_at=_milliseconds(raw, "last_event_at") if is_closed else None,
     )
