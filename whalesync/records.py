@@ -41,7 +41,8 @@ MICRO = 1_000_000
 class Market:
     """A tradeable market, or a topic: the parent of several, which has no tokens of its own.
 
-    ``provisional``: the exchange does not vouch for the status here; one that is already known counts more.
+    ``provisional``: the exchange does not vouch for the status here; one that is already known counts more. Prices and
+    liquidity are None where they are not given with the market; both prices are given, or neither.
     """
 
     kind: str
@@ -63,6 +64,9 @@ class Market:
     url: str
     created_at: int | None
     provisional: bool = False
+    yes_price: float | None = None
+    no_price: float | None = None
+    liquidity: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -168,6 +172,9 @@ class Position:
     """What a wallet holds of one outcome, as its exchange lists it.
 
     ``shares`` may be 0 in a row that the exchange keeps listing; ``avg_price`` is what was paid for a share on average.
+    ``cost``: what was paid for all of them, where the exchange says it; an average is rounded.
+    ``realized_profit``: what was made of all that went out of it, None where the exchange does not say.
+    ``closed_at`` (ms): since when it is held no longer, None while it is.
     """
 
     market_external_id: str
@@ -179,6 +186,9 @@ class Position:
     avg_price: float | None
     parent_external_id: str | None = None
     parent_title: str | None = None
+    cost: float | None = None
+    realized_profit: float | None = None
+    closed_at: int | None = None
 
 
 class RejectedRecord(NamedTuple):
