@@ -332,7 +332,7 @@ def test_jobs_that_run_without_cron_are_seen(host: Host, ages: tuple[int, ...], 
         for minutes in ages:
             at = NOW - minutes * MINUTE
             row, _dead = start_run(db, "whales", at)
-            end_run(db, row, status="completed", ended_at=at, items=0, errors=[], error_count=0)
+            end_run(db, row, status="completed", ended_at=at, items=0, errors=[], error_count=0, exchanges={})
     assert host.finding("cron").ok == ok
 
 

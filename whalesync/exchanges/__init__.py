@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from whalesync.exchanges.base import Exchange
@@ -12,6 +13,17 @@ EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in (OPINI
 """By name, in the order in which they are served."""
 
 DEFAULT_EXCHANGE = OPINION_TRADE.name
+
+
+def titles() -> dict[str, str]:
+    """Return what the exchanges are called, by name."""
+    return {name: exchange.title for name, exchange in EXCHANGES.items()}
+
+
+def asked_for(platforms: Iterable[str]) -> list[Exchange]:
+    """Return the exchanges that are asked when the watch list has wallets of these; for an empty one, the default."""
+    watched = set(platforms) or {DEFAULT_EXCHANGE}
+    return [exchange for name, exchange in EXCHANGES.items() if name in watched]
 
 
 def all_settings() -> list[Setting[Any]]:

@@ -14,6 +14,9 @@ ALTER TABLE whale_activity ADD COLUMN changed_at INTEGER;
 
 -- How each exchange went, as JSON: its name, and null or why nothing could be done for it. NULL: none was asked.
 ALTER TABLE sync_logs ADD COLUMN exchanges TEXT;
+
+-- The clocks of each exchange are compared with the host's.
+UPDATE facts SET name = 'opinion_trade ' || name WHERE name IN ('clock_ahead', 'exchange_time');
 """
 
 
