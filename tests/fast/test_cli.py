@@ -82,8 +82,8 @@ def watch_list(cli: Cli, *options: str) -> dict[str, str | None]:
 def test_a_whale_is_added_relabelled_and_removed(cli: Cli) -> None:
     """The address is stored in lower case, adding again is no error, a label changes, and history stays."""
     added = cli("whales", "add", WHALE.upper().replace("0X", "0x"), "--label", "Moby")
-    assert added == Result(0, "", f"Added {WHALE} to the watch list.\n")
-    assert cli("whales", "add", WHALE).err == f"{WHALE} was already on the watch list.\n"
+    assert added == Result(0, "", f"Added {WHALE} of Opinion.Trade to the watch list.\n")
+    assert cli("whales", "add", WHALE).err == f"{WHALE} of Opinion.Trade was already on the watch list.\n"
     assert "Changed the label" in cli("whales", "add", WHALE, "--label", "Moby Dick").err
     assert watch_list(cli) == {WHALE: "Moby Dick"}
     assert cli("whales", "remove", "moby dick").code == 0
@@ -192,7 +192,7 @@ def test_no_command_prints_the_help(cli: Cli) -> None:
 
 def test_adding_a_wallet_without_trades_gives_the_advice_of_its_exchange(cli: Cli, exchange: Books) -> None:
     """Where the exchange cannot be asked, adding works all the same."""
-    assert cli("whales", "add", WHALE).err == f"Added {WHALE} to the watch list.\n"
+    assert cli("whales", "add", WHALE).err == f"Added {WHALE} of Opinion.Trade to the watch list.\n"
     assert "track its owner instead" in cli("whales", "add", OTHER).err
     assert "track its owner instead" in cli("whales", "show", OTHER).out or cli("sync-whales").code == 0
     assert "track its owner instead" in cli("whales", "show", OTHER).out

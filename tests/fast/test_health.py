@@ -41,9 +41,8 @@ def judge(
     name: str, *runs: Row, held: bool = False, made_at: int = LONG_AGO, now: int = NOW, time_budget: float | None = None
 ) -> JobHealth:
     """Judge a job by its runs, newest first."""
-    titles = {"first": "First", "second": "Second"}
     return job_health(
-        job_named(name), runs, held=held, made_at=made_at, now=now, time_budget=time_budget, titles=titles
+        job_named(name), runs, held=held, made_at=made_at, now=now, time_budget=time_budget, title_of=str.capitalize
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
-from whalesync.errors import SettingsError
+from whalesync.errors import SettingsError, StoreError
 from whalesync.settings import default_env_file
 
 if TYPE_CHECKING:
@@ -26,14 +26,23 @@ def crontab() -> None:
 
     To append it to yours: (crontab -l 2>/dev/null; whalesync crontab) | crontab -
     """
+    from whalesync.exchanges import asked_for, key_of
     from whalesync.host.crontab import render, this_program
+    from whalesync.store import whales
+    from whalesync.store.database import open_existing
 
     found = settings()
     env_file = found.env_file or default_env_file()
-    print_data(render(this_program(), env_file, found.db))
-    if not env_file.exists():
+    try:
+        with open_existing(found.db) as db:
+            asked = asked_for(whales.platforms(db))
+    except StoreError:
+        asked = asked_for([])
+    key = None if env_file.exists() else next((key for each in asked if (key := key_of(each))), None)
+    print_data(render(this_program(), env_file if key or env_file.exists() else None, found.db))
+    if key is not None:
         print_error(
-            f"whalesync crontab: {env_file} does not exist yet: write OPINION_TRADE_API_KEY=… into it, "
+            f"whalesync crontab: {env_file} does not exist yet: write {key.name}=… into it, "
             "and make it readable by you alone (chmod 600)"
         )
 

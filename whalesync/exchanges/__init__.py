@@ -15,9 +15,14 @@ EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in (OPINI
 DEFAULT_EXCHANGE = OPINION_TRADE.name
 
 
-def titles() -> dict[str, str]:
-    """Return what the exchanges are called, by name."""
-    return {name: exchange.title for name, exchange in EXCHANGES.items()}
+def title_of(name: str) -> str:
+    """Return what an exchange is called; its name, if a newer version stored it."""
+    return EXCHANGES[name].title if name in EXCHANGES else name
+
+
+def key_of(exchange: Exchange) -> Setting[Any] | None:
+    """Return the setting of an exchange's key, if it needs one."""
+    return next((setting for setting in exchange.settings if setting.secret), None)
 
 
 def asked_for(platforms: Iterable[str]) -> list[Exchange]:

@@ -70,7 +70,7 @@ def safe_cut(run: Run) -> int:
         JobFailed: no trade is younger than that, and no exchange was heard since.
     """
     keep = run.settings.get(RETENTION_DAYS) * DAY
-    db, asked = run.db, [exchange.name for exchange in asked_for(whale.platform for whale in whales.tracked(run.db))]
+    db, asked = run.db, [exchange.name for exchange in asked_for(whales.platforms(run.db))]
     now = run.now - max([0, *(clock_ahead(db, name) for name in asked)])
     # Without a time from any exchange the syncs count: what a wrong clock then deletes is fetched again later.
     moments = _known(time_heard(db, name) for name in asked) or _known(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -124,7 +124,7 @@ def job_health(
     made_at: int,
     now: int,
     time_budget: float | None = None,
-    titles: Mapping[str, str] | None = None,
+    title_of: Callable[[str], str] = str,
 ) -> JobHealth:
     """Judge one job, and its part for each exchange.
 
@@ -133,7 +133,7 @@ def job_health(
         held: whether a process holds the job's lock; it matters only while the newest row says ``running``.
         made_at: when the database file was made.
         time_budget: seconds, if set by the user; it counts for the jobs that have one.
-        titles: what exchanges are called.
+        title_of: returns what an exchange is called.
     """
     may_take = _may_take(job, time_budget)
     asked = next((outcomes for run in runs if (outcomes := _outcomes(run)) is not None), {})
@@ -144,7 +144,7 @@ def job_health(
     if not health.differs:
         return health
     parts = [
-        f"for {(titles or {}).get(name, name)}: {'good, ' if part.state is State.GOOD else ''}{part.detail}"
+        f"for {title_of(name)}: {'good, ' if part.state is State.GOOD else ''}{part.detail}"
         for name, part in sorted(exchanges.items(), key=lambda item: item[1].ok)
     ]
     return replace(health, ok=health.ok and overall_ok(exchanges.values()), detail="; ".join(parts))

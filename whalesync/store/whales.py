@@ -80,6 +80,11 @@ def tracked(db: Database) -> list[Whale]:
     ]
 
 
+def platforms(db: Database) -> set[str]:
+    """The exchanges that have wallets on the watch list."""
+    return {row[0] for row in db.rows("SELECT DISTINCT platform FROM whales WHERE tracked")}
+
+
 def record_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], now: int) -> None:
     """Remember which wallets a run had no time for, so that the next one begins with them."""
     with db.write():
@@ -141,15 +146,18 @@ def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
     return db.rows("SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))
 
 
-def listed(db: Database, *, everyone: bool = False, by: str = "volume") -> list[dict[str, Any]]:
+def listed(
+    db: Database, *, everyone: bool = False, by: str = "volume", platform: str | None = None
+) -> list[dict[str, Any]]:
     """The watch list, the highest first ``by`` one of ``ORDERS``, those where it is not known last.
 
-    With ``everyone`` also those no longer tracked.
+    With ``everyone`` also those no longer tracked. ``platform``: only wallets of this exchange.
     """
     rows = db.rows(
-        f"SELECT * FROM (SELECT {_KNOWN} FROM whales AS w WHERE tracked OR :everyone)"
-        f" ORDER BY {ORDERS[by]} DESC NULLS LAST, total_volume DESC NULLS LAST, address",
-        {"everyone": everyone},
+        f"SELECT * FROM (SELECT {_KNOWN} FROM whales AS w WHERE (tracked OR :everyone)"
+        " AND platform = coalesce(:platform, platform))"
+        f" ORDER BY {ORDERS[by]} DESC NULLS LAST, total_volume DESC NULLS LAST, address, platform",
+        {"everyone": everyone, "platform": platform},
     )
     return [dict(row) for row in rows]
 

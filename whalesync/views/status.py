@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
-from whalesync.exchanges import titles
+from whalesync.exchanges import title_of
 from whalesync.jobs.health import JobHealth, State, job_health, overall_ok
 from whalesync.jobs.table import JOBS, Job, command_of
 from whalesync.settings import TIME_BUDGET, Settings
@@ -87,7 +87,7 @@ def _health(db: Database, job: Job, made_at: int, now: int, time_budget: float |
             # A run closes its row before it releases the lock: it may just have ended.
             runs = sync_log.runs_since_success(db, job.type)
     rows = [dict(run) for run in runs]
-    return job_health(job, rows, held=held, made_at=made_at, now=now, time_budget=time_budget, titles=titles())
+    return job_health(job, rows, held=held, made_at=made_at, now=now, time_budget=time_budget, title_of=title_of)
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _rows_of(job: JobHealth) -> list[tuple[str, JobHealth]]:
     """Return a job with its name, or its part for each exchange where they differ."""
     if not job.differs:
         return [(job.job, job)]
-    return [(f"{job.job} {titles().get(name, name)}", part) for name, part in job.exchanges.items()]
+    return [(f"{job.job} {title_of(name)}", part) for name, part in job.exchanges.items()]
 
 
 def _run_columns(status: Status) -> list[Column]:
