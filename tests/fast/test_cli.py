@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from whalesync.cli.main import run
+from whalesync.exchanges import EXCHANGES
 from whalesync.jobs.table import JOBS
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 
@@ -402,7 +403,8 @@ def test_bash_completes_labels_and_addresses(
         (["markets", "--category", ""], ["other", r"US\ politics", "Weather"]),
         (["markets", "--category", r"us\ p"], [r"US\ politics"]),
         (["markets", "--status", "r"], ["resolving", "resolved"]),
-        (["markets", "--exchange", ""], ["opinion_trade"]),
+        (["markets", "--exchange", ""], list(EXCHANGES)),
+        (["whales", "add", "--exchange", "opi"], ["opinion_trade"]),
         (["activity", "--tier", "pro"], ["pro", "pro-plus"]),
         (["activity", "--whale", '"moby'], ["Moby Dick"]),
     ],

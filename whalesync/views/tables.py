@@ -210,7 +210,7 @@ def _activity_columns(rows: Sequence[Row], when: Sequence[Column]) -> list[Colum
     return [
         *when,
         Column("Whale", names, least=11, usual=11),
-        exchange([row["platform"] for row in rows], rank=5),
+        exchange([row["platform"] for row in rows], rank=3),
         Column("Address", [text.plain(row["whale_address"]) for row in rows], rank=9),
         Column("Action", [text.plain(row["action"]) for row in rows], styles=ACTION_STYLES, least=5, usual=5),
         Column("Side", [side(row) for row in rows], rank=1, least=4, usual=4),
