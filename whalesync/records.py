@@ -28,7 +28,10 @@ TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30_000, "free": 15 * 60_000}
 
 #: the rule by which ``Trade.fill_key`` is computed stands in its lowest bits
 FILL_KEY_RULE = 2
+TOKEN_FILL_KEY_RULE = 3
 FILL_KEY_RULE_BITS = 4
+
+MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class Market:
 class Trade:
     """One fill of a wallet, as its exchange lists it. Exchanges give fills no id.
 
-    ``parent_external_id`` and ``parent_title`` name the topic of the market, if it has one.
+    ``parent_external_id`` and ``parent_title`` name the topic of the market, if it has one. ``fill_key_rule``: what of
+    it is final when the fill happens; see ``fill_key``.
     """
 
     tx_hash: str
@@ -86,6 +90,7 @@ class Trade:
     parent_title: str | None = None
     outcome_label: str | None = None
     token_id: str | None = None
+    fill_key_rule: int = FILL_KEY_RULE
     _fill_key: int | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -101,6 +106,8 @@ class Trade:
                 self.price,
                 self.shares,
                 self.timestamp,
+                self.token_id,
+                rule=self.fill_key_rule,
             )
             object.__setattr__(self, "_fill_key", key)
             return key
@@ -116,25 +123,41 @@ def fill_key(
     price: float | None,
     shares: float | None,
     timestamp: int,
+    token_id: str | None = None,
+    *,
+    rule: int = FILL_KEY_RULE,
 ) -> int:
     """Compute the 64 bits (signed) by which a fill is recognised: 60 of a hash, 4 for the rule.
 
     Everything that is final when a fill happens takes part. Fee, profit and titles do not, because an exchange
     may correct them later. An empty figure and a zero are the same, because exchanges spell nothing in several
     ways. Fills that agree in all of this share a key; how many of them there are is counted.
+
+    By TOKEN_FILL_KEY_RULE the token takes the place of the outcome, which may become known later; the price is left
+    out, which is a ratio, and the time, which changes where a transaction is mined again. Figures are in millionths.
     """
-    parts = (
-        tx_hash.lower(),
-        market_external_id,
-        action,
-        outcome,
-        amount or 0.0,
-        price or 0.0,
-        shares or 0.0,
-        timestamp,
-    )
+    parts: tuple[object, ...]
+    if rule == TOKEN_FILL_KEY_RULE:
+        micro = round((amount or 0.0) * MICRO), round((shares or 0.0) * MICRO)
+        parts = (tx_hash.lower(), market_external_id, action, token_id, *micro)
+    else:
+        parts = (
+            tx_hash.lower(),
+            market_external_id,
+            action,
+            outcome,
+            amount or 0.0,
+            price or 0.0,
+            shares or 0.0,
+            timestamp,
+        )
     digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS) | FILL_KEY_RULE
+    return (int.from_bytes(digest, "big", signed=True) >> FILL_KEY_RULE_BITS << FILL_KEY_RULE_BITS) | rule
+
+
+def fill_key_rule(key: int | None) -> int:
+    """The rule by which a fill key was computed."""
+    return FILL_KEY_RULE if key is None else key & (1 << FILL_KEY_RULE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Settings:
         loaded = cls(Path(), env_file, values)
         for setting in SETTINGS:
             loaded.get(setting)
-        db = loaded.get(DB) or _user_dir("user_data_path") / "whalesync.db"
+        db = loaded.get(DB) or user_folder("user_data_path") / "whalesync.db"
         return cls(db.absolute(), env_file, values)
 
     def get(self, setting: Setting[Value]) -> Value:
@@ -199,12 +199,12 @@ def is_loopback(url: str) -> bool:
 
 def default_env_file() -> Path:
     """Where the env file is looked for when WHALESYNC_ENV_FILE is not set."""
-    return _user_dir("user_config_path") / "env"
+    return user_folder("user_config_path") / "env"
 
 
 def default_alerts_file() -> Path:
     """Where the alert rules are looked for when WHALESYNC_ALERTS_FILE is not set."""
-    return _user_dir("user_config_path") / "alerts.toml"
+    return user_folder("user_config_path") / "alerts.toml"
 
 
 def read_env_file(path: Path | None) -> dict[str, str]:
@@ -237,7 +237,8 @@ def read_env_file(path: Path | None) -> dict[str, str]:
     return found
 
 
-def _user_dir(kind: str) -> Path:
+def user_folder(kind: str) -> Path:
+    """One of this user's folders for this program, by the name of ``platformdirs``."""
     import platformdirs  # a set-up with both paths set never needs it
 
     folder: Path = getattr(platformdirs, kind)("whalesync", appauthor=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from email.utils import formatdate
 from typing import Any
@@ -118,6 +118,9 @@ class CursorTrades:
     def progress(self, state: str | None) -> Progress:
         complete = state is not None and not json.loads(state)
         return Progress("current" if complete else "loading", complete)
+
+    def audit(self, state: str | None, answered: Mapping[Cursor, Page], stored: StoredTrades) -> Sequence[Cursor]:
+        return () if answered else self.poll(state)
 
     def account(
         self, state: str | None, requests: Sequence[Cursor], responses: Sequence[Page], stored: StoredTrades

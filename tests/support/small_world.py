@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from whalesync.exchanges.base import Batch, NewFill, Pace, StoredEntry
+from whalesync.exchanges.base import Batch, NewFill, Pace, StoredEntry, Traded
 from whalesync.exchanges.opinion_trade.exact import COMPARE_EVERY_MS, FALL_LASTS_MS, OpinionTrades
 from whalesync.exchanges.opinion_trade.pages import PageRequest, TradePage
 from whalesync.records import RejectedRecord, Trade
@@ -131,13 +131,26 @@ class File:
     def count(self, first: int, before: int) -> int:
         return self.newer(first - 1) - self.newer(before - 1)
 
+    def traded(self, first: int, before: int) -> Traded:
+        rows = [row for row in self.between(first, before - 1) if not row.superseded and isinstance(row.key, int)]
+        rejected = sum(row.copies for row in self.between(first, before - 1) if isinstance(row.key, bytes))
+        return Traded(
+            len(rows),
+            sum(row.shares or 0.0 for row in rows),
+            sum((row.shares or 0.0) * (row.price or 0.0) for row in rows),
+            rejected,
+        )
+
     def store(self, batch: Batch) -> None:
         """Store a batch as the file does."""
+        for rewrite in batch.rewritten:
+            self._change(rewrite.id, timestamp=rewrite.fill.trade.timestamp, copy=rewrite.fill.copy)
         for new in batch.new:
             assert not any((row.key, row.copy) == (new.trade.fill_key, new.copy) for row in self.rows), (
                 "the same copy twice"
             )
-            self._add(new.trade.fill_key, new.trade.timestamp, copy=new.copy, fee=new.trade.fee)
+            trade = new.trade
+            self._add(trade.fill_key, trade.timestamp, new.copy, fee=trade.fee, price=trade.price, shares=trade.shares)
         for counted in batch.rejected:
             key = counted.record.fingerprint
             self.rows = [row for row in self.rows if row.key != key]
@@ -159,9 +172,9 @@ class File:
         """How often each fill counts."""
         return Counter(row.key for row in self.rows if isinstance(row.key, int) and not row.superseded)
 
-    def _add(self, key: int | bytes, time: int, copy: int = 1, copies: int = 1, fee: float | None = None) -> None:
+    def _add(self, key: int | bytes, time: int, copy: int = 1, copies: int = 1, **figures: Any) -> None:
         self._serial += 1
-        self.rows.append(StoredEntry(self._serial, key, time, copy=copy, copies=copies, fee=fee))
+        self.rows.append(StoredEntry(self._serial, key, time, copy=copy, copies=copies, **figures))
 
     def _change(self, row_id: int, **values: Any) -> None:
         at = next(i for i, row in enumerate(self.rows) if row.id == row_id)

@@ -7,9 +7,10 @@ from typing import Any
 
 from whalesync.exchanges.base import Exchange
 from whalesync.exchanges.opinion_trade import OPINION_TRADE
+from whalesync.exchanges.polymarket import POLYMARKET
 from whalesync.settings import SETTINGS, Setting, Settings
 
-EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in (OPINION_TRADE,)}
+EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in (OPINION_TRADE, POLYMARKET)}
 """By name, in the order in which they are served."""
 
 DEFAULT_EXCHANGE = OPINION_TRADE.name

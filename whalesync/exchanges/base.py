@@ -37,6 +37,7 @@ class StoredEntry(NamedTuple):
 
     ``id`` is that of the activity row, or of the rejected record. ``key`` is the fill key, or the fingerprint of
     a rejected record, of which ``copies`` are counted. ``superseded`` rows are kept, and count for nothing.
+    ``labelled``: whether the label of its outcome is known.
     """
 
     id: int
@@ -47,6 +48,22 @@ class StoredEntry(NamedTuple):
     fee: float | None = None
     profit: float | None = None
     superseded: bool = False
+    action: str = ""
+    price: float | None = None
+    shares: float | None = None
+    labelled: bool = False
+
+
+class Traded(NamedTuple):
+    """Sums over the fills of some days that count and are purchases or sales.
+
+    ``shares``: their sum; ``usd``: the sum of shares x price. ``rejected``: how many rejected records count there too.
+    """
+
+    fills: int
+    shares: float
+    usd: float
+    rejected: int = 0
 
 
 class StoredTrades(Protocol):
@@ -67,6 +84,9 @@ class StoredTrades(Protocol):
     def count(self, first: int, before: int) -> int:
         """How many entries that count are from ``first`` (ms) up to, but not including, ``before``."""
 
+    def traded(self, first: int, before: int) -> Traded:
+        """The sums from ``first`` (ms) up to, but not including, ``before``."""
+
 
 class NewFill(NamedTuple):
     """A fill to store, with the number of its copy (from 1)."""
@@ -84,18 +104,24 @@ class CountedRecord(NamedTuple):
 
 
 class Rewrite(NamedTuple):
-    """A stored row whose content was changed by others, and the fill that it is to hold again."""
+    """A stored row, and the fill that it is to hold: again, or in another second."""
 
     id: int
     fill: NewFill
 
 
 class Correction(NamedTuple):
-    """A stored fill whose fee or profit the exchange has changed."""
+    """A stored fill whose fee or profit the exchange has changed.
+
+    ``price``: as it is now, None if it is as stored. ``outcome`` and its label count only where none is stored.
+    """
 
     id: int
     fee: float | None
     profit: float | None
+    price: float | None = None
+    outcome: str | None = None
+    outcome_label: str | None = None
 
 
 class Pace(Enum):
@@ -111,8 +137,8 @@ class Pace(Enum):
 class Batch:
     """What responses mean for the file. The job stores all of it in one transaction, or nothing.
 
-    ``revived`` are superseded rows that the exchange shows again; ``superseded`` are rows that it no longer shows.
-    ``rewritten`` rows get all of their content anew; only ``verify`` finds such.
+    ``revived`` are superseded rows that the exchange shows again; ``superseded`` are rows that it no longer shows;
+    ``doubted`` are such rows that are kept until that is certain. ``rewritten`` rows get all of their content anew.
     ``rejected`` and ``recounted`` give rejected records their number of copies, the latter by id. Fills older than
     ``refetched_before`` (ms) were deleted by cleanup and are fetched again. ``notes`` go into the sync log; so does the
     ``problem``, which fails the wallet's part of the run, and with ``exchange_changed`` the whole run.
@@ -123,6 +149,7 @@ class Batch:
     new: list[NewFill] = field(default_factory=list)
     revived: list[int] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
+    doubted: list[int] = field(default_factory=list)
     corrected: list[Correction] = field(default_factory=list)
     rewritten: list[Rewrite] = field(default_factory=list)
     rejected: list[CountedRecord] = field(default_factory=list)
@@ -198,12 +225,15 @@ class TradeSource(Protocol):
     def progress(self, state: str | None) -> Progress:
         """How far the wallet has been read."""
 
+    def audit(self, state: str | None, answered: Mapping[Request, Response], stored: StoredTrades) -> Reading:
+        """What ``account`` needs beyond the responses to the requests ``answered``; nothing if they suffice."""
+
     def account(
         self, state: str | None, requests: Reading, responses: Sequence[Response], stored: StoredTrades
     ) -> Account:
-        """Whether the file accounts for what the responses to ``poll`` count; ``state`` and ``stored`` belong together.
+        """Whether the file accounts for what the responses to ``poll``, or to all that ``audit`` wanted, count.
 
-        Nothing may have been stored between the requests and ``stored``.
+        ``state`` and ``stored`` belong together: nothing may have been stored between the requests and ``stored``.
         """
 
     def recheck(self, state: str | None) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from whalesync.exchanges.base import Batch, Correction, CountedRecord, NewFill, Pace, StoredEntry
-from whalesync.records import Trade
+from whalesync.exchanges.base import Batch, Correction, CountedRecord, NewFill, Pace, Rewrite, StoredEntry, Traded
+from whalesync.records import BUY, SELL, Trade
 
 
 class Difference(NamedTuple):
@@ -40,6 +40,7 @@ class Copy:
         self._fills_before = dict(self._fills)
         self._rejected_before = dict(self._rejected)
         self._added: dict[int, Trade] = {}
+        self._corrected: dict[int, Correction] = {}
         self._seen: dict[bytes, CountedRecord] = {}
         self._refetched_before: int | None = None
         # Newest first, as a list is read: what is added while history is loaded goes to the end.
@@ -71,17 +72,27 @@ class Copy:
         """How many entries that count are from ``first`` (ms) up to, but not including, ``before``."""
         return self.newer(first - 1) - self.newer(before - 1)
 
+    def traded(self, first: int, before: int) -> Traded:
+        """The sums from ``first`` (ms) up to, but not including, ``before``."""
+        entries = self.between(first, before - 1)
+        fills = [row for row in entries if not row.superseded and row.action in (BUY, SELL)]
+        return Traded(
+            len(fills),
+            sum(row.shares or 0.0 for row in fills),
+            sum((row.shares or 0.0) * (row.price or 0.0) for row in fills),
+            sum(row.copies for row in entries if isinstance(row.key, bytes)),
+        )
+
     # Changes
 
     def apply(self, batch: Batch) -> None:
-        """Change the copy as storing the batch would change the file."""
+        """Change the copy as storing the batch would change the file; ``doubted`` rows are taken for removed."""
+        for rewrite in batch.rewritten:
+            row = self._fills[rewrite.id]
+            self._order.remove((-row.timestamp, row.id))
+            self._put(row.id, rewrite.fill)
         for new in batch.new:
-            trade, row_id = new.trade, -1 - len(self._added)
-            self._added[row_id] = trade
-            self._fills[row_id] = StoredEntry(
-                row_id, trade.fill_key, trade.timestamp, new.copy, fee=trade.fee, profit=trade.profit
-            )
-            insort(self._order, (-trade.timestamp, row_id))
+            self._put(-1 - len(self._added), new)
         for counted in batch.rejected:
             key, before = counted.record.fingerprint, self._rejected.get(counted.record.fingerprint)
             row_id = before.id if before else -1 - len(self._rejected)
@@ -89,15 +100,39 @@ class Copy:
             self._rejected[key] = StoredEntry(row_id, key, counted.timestamp, copies=counted.copies)
         for row_id in batch.revived:
             self._supersede(row_id, False)
-        for row_id in batch.superseded:
+        for row_id in (*batch.superseded, *batch.doubted):
             self._supersede(row_id, True)
         for correction in batch.corrected:
             row = self._fills[correction.id]
-            self._fills[row.id] = row._replace(fee=correction.fee, profit=correction.profit)
+            self._corrected[row.id] = correction
+            self._fills[row.id] = row._replace(
+                fee=correction.fee,
+                profit=correction.profit,
+                price=row.price if correction.price is None else correction.price,
+                labelled=row.labelled or correction.outcome_label is not None,
+            )
         for row_id, copies in batch.recounted:
             key = next(key for key, row in self._rejected.items() if row.id == row_id)
             self._rejected[key] = self._rejected[key]._replace(copies=copies)
         self._refetched_before = batch.refetched_before or self._refetched_before
+
+    def _put(self, row_id: int, fill: NewFill) -> None:
+        """A row that holds this fill, and counts."""
+        trade = fill.trade
+        self._added[row_id] = trade
+        self._fills[row_id] = StoredEntry(
+            row_id,
+            trade.fill_key,
+            trade.timestamp,
+            fill.copy,
+            fee=trade.fee,
+            profit=trade.profit,
+            action=trade.action,
+            price=trade.price,
+            shares=trade.shares,
+            labelled=trade.outcome_label is not None,
+        )
+        insort(self._order, (-trade.timestamp, row_id))
 
     def _supersede(self, row_id: int, superseded: bool) -> None:
         row = self._fills[row_id]
@@ -123,8 +158,10 @@ class Copy:
                 continue
             if before.superseded and not row.superseded:
                 batch.revived.append(row_id)
-            if (row.fee, row.profit) != (before.fee, before.profit):
-                batch.corrected.append(Correction(row_id, row.fee, row.profit))
+            if row_id in self._added:
+                batch.rewritten.append(Rewrite(row_id, NewFill(self._added[row_id], row.copy)))
+            elif row._replace(superseded=False) != before._replace(superseded=False):
+                batch.corrected.append(self._corrected[row_id])
         for key, row in self._rejected.items():
             before = self._rejected_before.get(key)
             copies = before.copies if before else 0

@@ -26,6 +26,7 @@ from whalesync.exchanges.base import (
     NewFill,
     Pace,
     Reading,
+    Request,
     Response,
     Rewrite,
     Task,
@@ -263,17 +264,19 @@ class Verification:
             self._walks[whale.id] = walk
 
     def _account(self, asked: Asked, whale: Whale) -> Steps[Account]:
-        """What the exchange counts, and the file accounts for: one request, unless a sync comes in between."""
+        """What the exchange counts, and the file accounts for; asked for again if a sync comes in between."""
         db, source = self.run.db, asked.exchange.trades
         left = HEAD_ATTEMPTS
         while True:
             before, left = trades.state(db, whale.id), left - 1
-            reading = source.poll(before)
-            (responses,) = yield from self._fetch(asked, whale, [reading])
+            answered: dict[Request, Response] = {}
+            while reading := source.audit(before, answered, Stored(db, whale.id)):
+                (responses,) = yield from self._fetch(asked, whale, [reading])
+                answered.update(zip(reading, responses, strict=True))
             with db.read():
                 state = trades.state(db, whale.id)
                 if state == before or not left:
-                    return source.account(state, reading, responses, Stored(db, whale.id))
+                    return source.account(state, list(answered), list(answered.values()), Stored(db, whale.id))
 
     def _fetch(self, asked: Asked, whale: Whale, readings: Sequence[Reading]) -> Steps[list[list[Response]]]:
         """The responses to some readings, asked for at once."""
@@ -317,8 +320,10 @@ class Verification:
             return walk
         difference = copy.difference(taken.state)
         batch = difference.batch
-        batch.rewritten, batch.new, walk.unlisted = match_changed(batch.new, changed)
-        walk.total, walk.difference = progress.listed, difference
+        rewritten, batch.new, walk.unlisted = match_changed(batch.new, changed)
+        batch.rewritten += rewritten
+        walk.total = progress.listed
+        walk.difference = difference._replace(missing=difference.missing - len(rewritten))
         return walk
 
     def _repair(self, asked: Asked, verdict: Verdict) -> Task:
@@ -408,7 +413,7 @@ def _judge_walk(verdict: Verdict, walk: Walk) -> None:
         verdict.problem = walk.problem
         return
     batch = difference.batch
-    listed = difference.missing - len(batch.rewritten)
+    listed = difference.missing
     arrived = account.arrived + (walk.total or 0) - (account.listed or 0)
     if account.problem is not None and account.accounted is not None and not walk.removed and listed <= arrived:
         arrived = 0  # what arrived may be older than what is stored: then other trades are missing

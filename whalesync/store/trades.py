@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from whalesync.exchanges.base import Batch, NewFill, Rewrite, StoredEntry
-from whalesync.records import DAY_MS, TIER_DELAYS_MS
+from whalesync.exchanges.base import Batch, NewFill, Rewrite, StoredEntry, Traded
+from whalesync.records import BUY, DAY_MS, SELL, TIER_DELAYS_MS
 from whalesync.store import markets, positions, rejected, stats
 from whalesync.store.database import Database
 from whalesync.store.whales import Whale
@@ -37,9 +37,10 @@ class Stored:
     def between(self, first: int, last: int) -> Sequence[StoredEntry]:
         """The entries from ``first`` to ``last`` (ms), both included, superseded ones too."""
         fills = [
-            StoredEntry(row_id, key, timestamp, copy, fee=fee, profit=profit, superseded=superseded is not None)
-            for row_id, key, timestamp, copy, fee, profit, superseded in self._db.rows(
-                "SELECT id, fill_key, timestamp, copy, fee, profit, superseded_at FROM whale_activity"
+            StoredEntry(*row)
+            for row in self._db.rows(
+                "SELECT id, fill_key, timestamp, copy, 1, fee, profit, superseded_at IS NOT NULL, action, price,"
+                " shares, outcome_label IS NOT NULL FROM whale_activity"
                 " WHERE whale_id = ? AND timestamp BETWEEN ? AND ?",
                 (self._whale_id, first, last),
             )
@@ -71,6 +72,20 @@ class Stored:
             {"whale": self._whale_id, "first": first, "before": before},
         )
         return found
+
+    def traded(self, first: int, before: int) -> Traded:
+        """The sums from ``first`` (ms) up to, but not including, ``before``."""
+        where = "WHERE whale_id = ? AND timestamp >= ? AND timestamp < ?"
+        whale_and_time = (self._whale_id, first, before)
+        (fills, shares, usd), *_ = self._db.rows(
+            f"SELECT count(*), total(shares), total(shares * price) FROM whale_activity {where}"
+            f" AND superseded_at IS NULL AND action IN ('{BUY}', '{SELL}')",
+            whale_and_time,
+        )
+        rejected_ones = 0
+        if self._any_rejected:
+            rejected_ones = self._db.value(f"SELECT total(copies) FROM rejected_records {where}", whale_and_time)
+        return Traded(fills, shares, usd, int(rejected_ones))
 
     def entries(self) -> list[StoredEntry]:
         """All entries, superseded ones too."""
@@ -126,7 +141,7 @@ def store(db: Database, whale: Whale, batch: Batch, known_markets: dict[str, int
 
 
 def _update_rows(db: Database, batch: Batch, now: int) -> None:
-    """Mark rows as superseded or listed again, and correct fees and profits."""
+    """Mark rows as superseded or listed again, and correct what the exchange has corrected."""
     changed = [(now, row_id) for row_id in batch.superseded] + [(None, row_id) for row_id in batch.revived]
     if changed:
         db.execute_many(
@@ -135,8 +150,10 @@ def _update_rows(db: Database, batch: Batch, now: int) -> None:
         )
     if batch.corrected:
         db.execute_many(
-            f"UPDATE whale_activity SET fee = ?, profit = ?, revision = ?, changed_at = {now:d} WHERE id = ?",
-            [(each.fee, each.profit, db.revision(), each.id) for each in batch.corrected],
+            "UPDATE whale_activity SET fee = ?, profit = ?, price = coalesce(?, price),"
+            " outcome = coalesce(outcome, ?), outcome_label = coalesce(outcome_label, ?), revision = ?,"
+            f" changed_at = {now:d} WHERE id = ?",
+            [(*each[1:], db.revision(), each.id) for each in batch.corrected],
         )
 
 

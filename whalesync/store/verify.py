@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from whalesync.records import fill_key
+from whalesync.records import fill_key, fill_key_rule
 from whalesync.store.database import Database
 
 
@@ -21,12 +21,12 @@ def changed_rows(db: Database, whale_id: int) -> Iterator[ChangedRow]:
     """The changed rows of a wallet among those that count, read one by one."""
     rows = db.each(
         "SELECT a.id, a.fill_key, a.copy, a.tx_hash, m.external_id, a.action, a.outcome, a.amount, a.price, a.shares,"
-        " a.timestamp FROM whale_activity AS a LEFT JOIN markets AS m ON m.id = a.market_id"
+        " a.timestamp, a.token_id FROM whale_activity AS a LEFT JOIN markets AS m ON m.id = a.market_id"
         " WHERE a.whale_id = ? AND a.superseded_at IS NULL",
         (whale_id,),
     )
     for row_id, key, copy, *content in rows:
-        if fill_key(*content) != key:
+        if fill_key(*content, rule=fill_key_rule(key)) != key:
             yield ChangedRow(row_id, key, copy)
 
 

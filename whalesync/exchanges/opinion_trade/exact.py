@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
@@ -266,6 +266,12 @@ class OpinionTrades:
             compared_at=known.compared_at,
             known_from=_known_from(known),
         )
+
+    def audit(
+        self, state: str | None, answered: Mapping[PageRequest, TradePage], stored: StoredTrades
+    ) -> Sequence[PageRequest]:
+        """The head of the list, whose total is accounted for."""
+        return () if answered else self.poll(state)
 
     def account(
         self, state: str | None, requests: Sequence[PageRequest], responses: Sequence[TradePage], stored: StoredTrades
