@@ -39,8 +39,11 @@ class Cli:
 
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Takes the place of Polymarket."""
     server = Server()
-    monkeypatch.setitem(EXCHANGES, "second", SecondExchange(server))
+    exchange = SecondExchange(server)
+    exchange.name = "polymarket"
+    monkeypatch.setitem(EXCHANGES, exchange.name, exchange)
     return server
 
 
@@ -60,7 +63,7 @@ def cli(tmp_path: Path, second: Server, monkeypatch: pytest.MonkeyPatch, capfd: 
 def watch_both(cli: Cli) -> None:
     """Put the same address on the watch list for both exchanges, and another one for the second."""
     cli.db.parent.mkdir(parents=True)
-    lines = f"{BOTH},Moby\n{BOTH},Moby too,second\n{OTHER},,second\n"
+    lines = f"{BOTH},Moby\n{BOTH},Moby too,polymarket\n{OTHER},,polymarket\n"
     file = cli.db.with_name("wallets.csv")
     file.write_text(lines)
     assert cli("whales", "import", str(file)) == (0, "", "Added 3 wallets; 0 were already there.\n")
@@ -68,24 +71,27 @@ def watch_both(cli: Cli) -> None:
 
 def test_a_wallet_is_added_to_one_exchange(cli: Cli) -> None:
     """Which one is said, and whether that lists trades of it."""
-    code, _, err = cli("whales", "add", OTHER, "--exchange", "second")
+    code, _, err = cli("whales", "add", OTHER, "--exchange", "polymarket")
     assert (code, err.splitlines()) == (
         0, [f"Added {OTHER} of Second to the watch list.", "Second lists no trades of it."]
     )  # fmt: skip
-    assert (
-        cli("whales", "add", OTHER, "--exchange", "second")[2] == f"{OTHER} of Second was already on the watch list.\n"
-    )
-    assert cli.watched() == [("second", OTHER, None)]
+    again = cli("whales", "add", OTHER, "--exchange", "polymarket")[2]
+    assert again == f"{OTHER} of Second was already on the watch list.\n"
+    assert cli.watched() == [("polymarket", OTHER, None)]
 
 
 def test_imported_lines_may_name_an_exchange(cli: Cli) -> None:
     """In the third column; the others are of that of the option, else of Opinion.Trade."""
     watch_both(cli)
-    assert cli.watched() == [("opinion_trade", BOTH, "Moby"), ("second", BOTH, "Moby too"), ("second", OTHER, None)]
+    assert cli.watched() == [
+        ("opinion_trade", BOTH, "Moby"),
+        ("polymarket", BOTH, "Moby too"),
+        ("polymarket", OTHER, None),
+    ]
     file = cli.db.with_name("more.csv")
     file.write_text(f"{OTHER},here,opinion_trade\n{'0x' + 'd' * 40}\n")
-    assert cli("whales", "import", str(file), "--exchange", "second")[0] == 0
-    assert cli.watched()[3:] == [("opinion_trade", OTHER, "here"), ("second", "0x" + "d" * 40, None)]
+    assert cli("whales", "import", str(file), "--exchange", "polymarket")[0] == 0
+    assert cli.watched()[3:] == [("opinion_trade", OTHER, "here"), ("polymarket", "0x" + "d" * 40, None)]
 
 
 def test_an_address_on_both_exchanges_is_told_apart_by_the_exchange(cli: Cli) -> None:
@@ -98,12 +104,12 @@ def test_an_address_on_both_exchanges_is_told_apart_by_the_exchange(cli: Cli) ->
         assert err.splitlines() == [
             f"{name}: '{BOTH}' is watched on 2 exchanges; name one of them:",
             f"  {BOTH} --exchange opinion_trade  Moby",
-            f"  {BOTH} --exchange second  Moby too",
+            f"  {BOTH} --exchange polymarket  Moby too",
         ]
-    shown = cli("whales", "show", BOTH, "--exchange", "second")[1]
+    shown = cli("whales", "show", BOTH, "--exchange", "polymarket")[1]
     assert "Moby too" in shown and "Exchange  Second" in shown
-    assert cli("whales", "remove", BOTH, "--exchange", "second")[0] == 0
-    assert cli.watched() == [("opinion_trade", BOTH, "Moby"), ("second", OTHER, None)]
+    assert cli("whales", "remove", BOTH, "--exchange", "polymarket")[0] == 0
+    assert cli.watched() == [("opinion_trade", BOTH, "Moby"), ("polymarket", OTHER, None)]
 
 
 def add_trade(db: Database, platform: str, whale_id: int) -> None:
@@ -128,14 +134,14 @@ def test_lists_name_the_exchange_where_there_are_several(cli: Cli, command: str)
             add_trade(db, row["platform"], row["id"])
     both = cli(*command.split())[1]
     assert both.splitlines()[0].split().count("Exchange") == both.count("Opinion.Trade") == 1 and "Second" in both
-    options = [*command.split(), "--exchange", "second"]
+    options = [*command.split(), "--exchange", "polymarket"]
     assert "Exchange" not in cli(*options)[1]
-    assert {row["platform"] for row in json.loads(cli(*options, "--json")[1])} == {"second"}
+    assert {row["platform"] for row in json.loads(cli(*options, "--json")[1])} == {"polymarket"}
 
 
 def test_no_key_is_needed_while_only_wallets_of_the_other_exchange_are_watched(cli: Cli, second: Server) -> None:
     """Every job and verify do all their work. With a wallet of the first, that alone is not served."""
-    cli("whales", "add", OTHER, "--exchange", "second")
+    cli("whales", "add", OTHER, "--exchange", "polymarket")
     second.add_fill(OTHER, 1_790_000_000)
     second.markets = [{"condition": "0xc0", "question": "Rain?"}]
     for job in ("sync-markets", "sync-whales", "sync-positions", "compute-stats", "verify"):
@@ -151,9 +157,9 @@ def test_no_key_is_needed_while_only_wallets_of_the_other_exchange_are_watched(c
 def test_setup_for_an_exchange_without_a_key(cli: Cli, tmp_path: Path) -> None:
     """No key and no env file are asked for, and the crontab names none; what doctor checks is right at once."""
     options = ("--yes", "--no-cron", "--no-alerts")
-    _, out, err = cli("setup", "--exchange", "second", "--add", OTHER, *options)
+    _, out, err = cli("setup", "--exchange", "polymarket", "--add", OTHER, *options)
     assert "Second needs no key." in err and "Not done: cron." in err
-    assert cli.watched() == [("second", OTHER, None)]
+    assert cli.watched() == [("polymarket", OTHER, None)]
     faults = [line.split()[1] for line in out.splitlines() if line.startswith("WRONG")]
     assert faults == ["cron"] and not (tmp_path / "config" / "whalesync" / "env").exists()
     text = cli("crontab")
@@ -163,13 +169,13 @@ def test_setup_for_an_exchange_without_a_key(cli: Cli, tmp_path: Path) -> None:
 def test_setup_is_for_the_exchanges_of_the_wallets(cli: Cli, tmp_path: Path) -> None:
     """Those of the file and those that are watched, unless the option says otherwise."""
     file = tmp_path / "wallets.csv"
-    file.write_text(f"{OTHER},,second\n")
+    file.write_text(f"{OTHER},,polymarket\n")
     options = ("--yes", "--no-cron", "--no-alerts")
     assert "  Wallets of Second.\n" in cli("setup", "--import", str(file), *options)[2]
     assert "  Wallets of Second.\n" in cli("setup", *options)[2]
-    file.write_text(f"{OTHER},,second\n{BOTH}\n")
+    file.write_text(f"{OTHER},,polymarket\n{BOTH}\n")
     both = cli("setup", "--import", str(file), *options)[2]
     assert (
         "  Wallets of Opinion.Trade and Second.\n" in both and "Give --key-file FILE for a key of Opinion.Trade" in both
     )
-    assert sorted(cli.watched()) == [("opinion_trade", BOTH, None), ("second", OTHER, None)]
+    assert sorted(cli.watched()) == [("opinion_trade", BOTH, None), ("polymarket", OTHER, None)]
