@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
+from whalesync.cli import parse
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings, step_logger
 from whalesync.errors import SettingsError, StoreError
 from whalesync.settings import default_env_file
+from whalesync.text import plain
 
 if TYPE_CHECKING:
     from whalesync.host.doctor import Finding
@@ -48,13 +50,25 @@ def crontab() -> None:
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
-def doctor() -> int:
+def doctor(
+    live: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WALLET", help="Check instead what is assumed of the live Polymarket, with an active wallet of it."
+        ),
+    ] = None,
+) -> int:
     """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong.
 
     What is wrong comes with the command that mends it. What could not be checked is no fault by itself.
+
+    --live WALLET makes about 40 requests; some checks compare with an earlier one, so run it again after an hour and
+    after a day. It exits 1 if something differs.
     """
     from whalesync.host.doctor import Finding, Outcome, examine
 
+    if live is not None:
+        return _check_live(parse.parse_address(live))
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
@@ -115,6 +129,15 @@ def restore(
         f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
         f"since{old_file}."
     )
+
+
+def _check_live(wallet: str) -> int:
+    from whalesync.exchanges.polymarket.live import Outcome
+    from whalesync.host.live import check_live
+
+    checks = check_live(settings(), wallet, now=now_ms(), log_step=step_logger())
+    print_data("".join(f"{each.outcome:<18}  {each.name:<18} {plain(each.text)}\n" for each in checks))
+    return int(any(each.outcome is Outcome.DIFFERS for each in checks))
 
 
 def print_findings(findings: Sequence[Finding]) -> int:
