@@ -293,6 +293,36 @@ def test_status_tells_the_exchanges_of_a_job_apart(
         assert f"whalesync_job_exchange_consecutive_failures{labels} {failures}" in metrics
 
 
+def test_one_exchange_is_down_for_an_hour(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each run fails for it alone and stores what is new on the other; status says since when."""
+    start, now = int(world.sandbox.books.clock()), 0
+    for exchange in (world.sandbox.books, world.second):
+        monkeypatch.setattr(exchange, "clock", lambda: float(now))
+    monkeypatch.setattr("whalesync.cli.show.now_ms", lambda: (now + 10) * 1000)
+
+    def health() -> dict[str, tuple[str, int, int | None]]:
+        run(["status", "--db", str(world.db), "--json"])
+        parts = json.loads(capfd.readouterr().out)["jobs"]["sync-whales"]["exchanges"]
+        return {name: (part["state"], part["failures"], part["failing_since"]) for name, part in parts.items()}
+
+    now = start
+    world.run(SYNC_WHALES)
+    world.second.is_down = True
+    for now in range(start + 60, start + 3_660, 60):
+        world.second.add_fill(ADDRESS, now - 5)
+        world.sandbox.books.add_trade(ADDRESS, make_trade(txHash=f"0x{now}", createdAt=now - 5))
+        with pytest.raises(JobFailed, match="Second is down"):
+            world.run(SYNC_WHALES)
+        assert world.stored()["opinion_trade"] == world.listed()["opinion_trade"]
+    assert health() == {"opinion_trade": ("good", 0, None), "second": ("failing", 60, (start + 60) * 1000)}
+    world.second.is_down = False
+    world.run(SYNC_WHALES)
+    assert world.stored() == world.listed()
+    assert health() == dict.fromkeys(("opinion_trade", "second"), ("good", 0, None))
+
+
 # Clocks and time
 
 

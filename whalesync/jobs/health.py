@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from whalesync.jobs.table import CLEANUP, DAY, HOUR, MINUTE, SECOND, Job
@@ -138,13 +139,14 @@ def job_health(
     may_take = _may_take(job, time_budget)
     asked = next((outcomes for run in runs if (outcomes := _outcomes(run)) is not None), {})
     exchanges = {
-        name: replace(_judge(job, _part_of(name, runs), held, made_at, now, may_take), items=None) for name in asked
+        name: replace(_judge(job, list(_part_of(name, runs)), held, made_at, now, may_take), items=None)
+        for name in asked
     }
     health = replace(_judge(job, runs, held, made_at, now, may_take), exchanges=exchanges)
     if not health.differs:
         return health
     parts = [
-        f"for {title_of(name)}: {'good, ' if part.state is State.GOOD else ''}{part.detail}"
+        f"for {title_of(name)}: {'good, ' if part.state is State.GOOD else ''}{part.detail.removesuffix('.')}"
         for name, part in sorted(exchanges.items(), key=lambda item: item[1].ok)
     ]
     return replace(health, ok=health.ok and overall_ok(exchanges.values()), detail="; ".join(parts))
@@ -152,26 +154,28 @@ def job_health(
 
 def _outcomes(run: Row) -> Mapping[str, str | None] | None:
     """Return how each exchange went in a run: None, or why nothing could be done for it. None if that is not known."""
-    text = run["exchanges"]
-    outcomes: Mapping[str, str | None] | None = None if text is None else json.loads(text)
+    return None if run["exchanges"] is None else _parsed(run["exchanges"])
+
+
+@lru_cache(maxsize=16)  # thousands of failed runs in a row say the same
+def _parsed(text: str) -> Mapping[str, str | None]:
+    outcomes: Mapping[str, str | None] = json.loads(text)
     return outcomes
 
 
-def _part_of(exchange: str, runs: Iterable[Row]) -> list[Row]:
-    """Return the runs as they were for one exchange; those that did not ask it are left out.
+def _part_of(exchange: str, runs: Iterable[Row]) -> Iterator[Row]:
+    """Yield the runs as they were for one exchange, without those that did not ask it.
 
     One that does not say how its exchanges went (under way, killed, or of an older version) is the same for all.
     """
-    parts = []
     for run in runs:
         outcomes = _outcomes(run)
         if outcomes is None:
-            parts.append(run)
+            yield run
         elif exchange in outcomes:
             why = outcomes[exchange]
             status = "completed" if why is None else "failed"
-            parts.append({**run, "status": status, "error": why, "error_count": int(why is not None)})
-    return parts
+            yield {**run, "status": status, "error": why, "error_count": int(why is not None)}
 
 
 def _judge(job: Job, runs: Sequence[Row], held: bool, made_at: int, now: int, may_take: int) -> JobHealth:
