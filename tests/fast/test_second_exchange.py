@@ -216,6 +216,17 @@ def test_a_run_records_how_each_exchange_went(job: Job, world: World) -> None:
     assert no_key["second"] is None and (no_key["opinion_trade"] or "").startswith("OPINION_TRADE_API_KEY is not set")
 
 
+def test_problems_of_an_address_on_both_exchanges_are_told_apart(world: World) -> None:
+    """By the exchange, where the address alone does not tell."""
+    world.second.is_down = True
+    with pytest.raises(JobFailed, match=r"^0xbbbb…bbbb of Second: Second is down$"):
+        world.run(SYNC_WHALES)
+    with open_database(world.db) as db:
+        whales.remove(db, "opinion_trade", ADDRESS, 2)
+    with pytest.raises(JobFailed, match=r"^0xbbbb…bbbb: Second is down\b"):
+        world.run(SYNC_WHALES)
+
+
 @pytest.mark.parametrize("job", JOBS_THAT_ASK, ids=lambda job: job.command)
 def test_both_failures_are_said_where_both_fail(job: Job, world: World) -> None:
     """The first in the line that cron mails, the other as its note; each once in the sync log. The exit code is 2."""

@@ -102,7 +102,7 @@ def test_an_address_on_both_exchanges_is_told_apart_by_the_exchange(cli: Cli) ->
         assert (code, out) == (2, "")
         name = " ".join(["whalesync", *command]).partition(" --")[0]
         assert err.splitlines() == [
-            f"{name}: '{BOTH}' is watched on 2 exchanges; name one of them:",
+            f"{name}: '{BOTH}' is a wallet of 2 exchanges; name one of them:",
             f"  {BOTH} --exchange opinion_trade  Moby",
             f"  {BOTH} --exchange polymarket  Moby too",
         ]

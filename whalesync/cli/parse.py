@@ -162,7 +162,7 @@ def find_whale(db: Database, text: str, exchange: str | None = None, *, whole: b
         for row in hits
     ]
     if len({row["address"] for row in hits}) == 1:
-        raise Ambiguous(f"{text[:50]!r} is watched on {len(hits)} exchanges; name one of them:", choices)
+        raise Ambiguous(f"{text[:50]!r} is a wallet of {len(hits)} exchanges; name one of them:", choices)
     raise Ambiguous(f"{len(hits)} whales match {text[:50]!r}; use one of these addresses:", _first(choices))
 
 

@@ -96,7 +96,7 @@ class Served:
         """Why no wallet of the exchange could be read; None if one could."""
         if self.wanted and not self.read and not self.failed:
             return JobFailed(f"{self.exchange.title}: no wallet could be read within the time budget")
-        return all_failed(self.exchange, len(self.failed), len(self.wanted), self.first_failure)
+        return all_failed(self.exchange, len(self.failed), len(self.failed | self.read), self.first_failure)
 
     def tasks(self) -> Iterator[Task]:
         """A task for each wallet, until the allowed requests are used up."""

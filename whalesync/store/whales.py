@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from whalesync.exchanges import DEFAULT_EXCHANGE
+from whalesync.exchanges import DEFAULT_EXCHANGE, title_of
 from whalesync.store.database import Database, bindable
 
 COLUMNS = (
@@ -33,7 +33,7 @@ _KNOWN = ", ".join(f"iif({_COUNTED}, {name}, NULL) AS {name}" if name in _SUMS e
 
 @dataclass(frozen=True, slots=True)
 class Whale:
-    """A wallet on the watch list; times in milliseconds."""
+    """A wallet on the watch list; times in milliseconds. ``is_on_several``: so is its address on another exchange."""
 
     id: int
     platform: str
@@ -41,11 +41,14 @@ class Whale:
     label: str | None
     last_trade_at: int | None
     left_out_since: int | None
+    is_on_several: bool = False
 
     @property
     def name(self) -> str:
         """How it is called in messages."""
-        return f"{self.address[:6]}…{self.address[-4:]}" + (f" ({self.label})" if self.label else "")
+        label = f" ({self.label})" if self.label else ""
+        exchange = f" of {title_of(self.platform)}" if self.is_on_several else ""
+        return f"{self.address[:6]}…{self.address[-4:]}{label}{exchange}"
 
 
 class WatchEntry(NamedTuple):
@@ -74,7 +77,8 @@ def tracked(db: Database) -> list[Whale]:
         Whale(*row)
         for row in db.rows(
             "SELECT w.id, w.platform, w.address, w.label,"
-            " (SELECT max(timestamp) FROM whale_activity AS a WHERE a.whale_id = w.id), c.left_out_since"
+            " (SELECT max(timestamp) FROM whale_activity AS a WHERE a.whale_id = w.id), c.left_out_since,"
+            " count(*) OVER (PARTITION BY w.address) > 1"
             " FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id WHERE w.tracked = 1"
         )
     ]
