@@ -13,13 +13,16 @@ from typing import NamedTuple
 BUY, SELL = "BUY", "SELL"
 SPLIT, MERGE = "SPLIT", "MERGE"
 
-ACTIVATED, RESOLVED = "activated", "resolved"
+#: the statuses of a market that this version knows, in the order in which one passes through them
+STATUSES = CREATED, ACTIVATED, RESOLVING, RESOLVED, FAILED, DELETED = (
+    "created", "activated", "resolving", "resolved", "failed", "deleted",
+)  # fmt: skip
 
-#: the statuses of markets that have ended; one that this version does not know is not among them
-ENDED = (RESOLVED, "failed", "deleted")
+#: those of markets that have ended
+ENDED = (RESOLVED, FAILED, DELETED)
 
 #: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
-MARKET, TOPIC = "market", "topic"
+KINDS = MARKET, TOPIC = "market", "topic"
 
 DAY_MS = 24 * 3600 * 1000
 

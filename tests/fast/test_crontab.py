@@ -21,10 +21,7 @@ PACKAGE = Path(whalesync.__file__).parent
 JOBS = ["sync-markets", "sync-whales", "send-alerts", "sync-positions", "compute-stats", "cleanup --if-due"]
 
 PROGRAM = """#!/bin/sh
-exec '{python}' -c '
-import json, os, sys
-names = ("WHALESYNC_ENV_FILE", "WHALESYNC_DB", "PATH")
-print(json.dumps([" ".join(sys.argv[1:]), [os.environ.get(name) for name in names]]))' "$@"
+printf '%s\\n' "$*" "$WHALESYNC_ENV_FILE" "$WHALESYNC_DB" "$PATH"
 """
 
 
@@ -45,13 +42,18 @@ def entries(text: str) -> dict[str, str]:
     return {line.split(None, 5)[5]: " ".join(line.split(None, 5)[:5]) for line in lines}
 
 
-def output(command: list[str], cwd: Path = Path("/"), **environ: str) -> list[str]:
-    """Run a command in an almost empty environment; it must print nothing but JSON."""
+def output(command: list[str], cwd: Path = Path("/"), **environ: str) -> str:
+    """Run a command in an almost empty environment; returns what it prints, which is no error."""
     done = subprocess.run(
         command, cwd=cwd, env={"PATH": "/usr/bin:/bin", **environ}, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
-    printed: list[str] = json.loads(done.stdout)
+    return done.stdout
+
+
+def words_of(command: list[str], cwd: Path = Path("/"), **environ: str) -> list[str]:
+    """Run a command that prints words as JSON."""
+    printed: list[str] = json.loads(output(command, cwd, **environ))
     return printed
 
 
@@ -65,13 +67,13 @@ def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str]
     folder = tmp_path / name
     folder.mkdir()
     program = folder / "whalesync"
-    program.write_text(PROGRAM.format(python=sys.executable))
+    program.write_text(PROGRAM)
     program.chmod(0o755)
     text = crontab.render([str(program)], folder / "env", folder / "whale.db")
     lines = entries(text)
     settings = [str(folder / "env"), str(folder / "whale.db"), "/usr/bin:/bin"]
-    printed = [output(["/bin/sh", "-c", dialect(command)]) for command in lines]
-    assert printed == [[job, settings] for job in JOBS]
+    printed = [output(["/bin/sh", "-c", dialect(command)]).splitlines() for command in lines]
+    assert printed == [[job, *settings] for job in JOBS]
     every_minute = ["* * * * *"] * 2
     assert list(lines.values()) == ["*/5 * * * *", *every_minute, "3-59/15 * * * *", "0 * * * *", "*/15 * * * *"]
     found = crontab.find_lines(text)
@@ -173,16 +175,16 @@ def sources(tmp_path: Path) -> Path:
 
 def test_a_module_is_started_by_its_python(sources: Path, tmp_path: Path) -> None:
     """With the folder that holds it, unless it is installed there."""
-    words = output([sys.executable, "-m", "whalesync"], sources)
+    words = words_of([sys.executable, "-m", "whalesync"], sources)
     assert words == ["/usr/bin/env", f"PYTHONPATH={sources}", sys.executable, "-m", "whalesync"]
-    assert output(words) == words
+    assert words_of(words) == words
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (packages,) = (venv / "lib").glob("python3*/site-packages")
     shutil.move(sources / "whalesync", packages)
-    words = output([f"{venv}/bin/python", "-m", "whalesync"], tmp_path)
+    words = words_of([f"{venv}/bin/python", "-m", "whalesync"], tmp_path)
     assert words == [f"{venv}/bin/python", "-m", "whalesync"]
-    assert output(words) == words
+    assert words_of(words) == words
 
 
 def test_a_console_script_is_named_by_its_path(sources: Path, tmp_path: Path) -> None:
@@ -191,8 +193,8 @@ def test_a_console_script_is_named_by_its_path(sources: Path, tmp_path: Path) ->
     script.parent.mkdir()
     script.write_text(f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(sources)!r})\n{PRINT}\n")
     script.chmod(0o755)
-    by_name = output(["/bin/sh", "-c", "whalesync"], tmp_path, PATH=f"{script.parent}:/usr/bin:/bin")
-    assert output(["bin/whalesync"], tmp_path) == by_name == output([str(script)]) == [str(script)]
+    by_name = words_of(["/bin/sh", "-c", "whalesync"], tmp_path, PATH=f"{script.parent}:/usr/bin:/bin")
+    assert words_of(["bin/whalesync"], tmp_path) == by_name == words_of([str(script)]) == [str(script)]
 
 
 @pytest.mark.parametrize("name", ["whalesync", "whalesync.pyz"])
@@ -206,9 +208,9 @@ def test_a_zipapp_is_started_with_its_python(sources: Path, tmp_path: Path, name
                 packed.write(source, source.relative_to(sources))
             packed.writestr("__main__.py", PRINT)
     archive.chmod(0o755)
-    words = output([sys.executable, name], tmp_path)
+    words = words_of([sys.executable, name], tmp_path)
     assert words == [sys.executable, str(archive)]
-    assert output(words) == words
+    assert words_of(words) == words
 
 
 def test_a_python_that_does_not_know_its_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

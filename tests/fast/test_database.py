@@ -12,7 +12,8 @@ import pytest
 
 from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, NoDatabase, StoreError
 from whalesync.store import database as module
-from whalesync.store.database import APPLICATION_ID, Database, beside, open_database, open_existing, translate
+from whalesync.store.database import Database, open_database, open_existing, translate
+from whalesync.store.file import APPLICATION_ID, beside
 from whalesync.store.locks import FileLock, is_held
 
 

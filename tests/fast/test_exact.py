@@ -26,7 +26,7 @@ ONE_SECOND = (Listed(2, fill(2, "a")), Listed(2, fill(2, "b")))
 SCOPES = {
     "arrivals": (Scope(arriving=LATE), 3, KINDS),
     "pages of four": (Scope(largest_page=4, arriving=LATE), 4, KINDS),
-    "small budgets": (Scope(arrivals=2, cuts=0, budgets=(1, 2), runs=4, arriving=LATE), 3, KINDS),
+    "small budgets": (Scope(arrivals=2, cuts=0, budgets=(1, 2), runs=4, arriving=LATE), 2, KINDS),
     "one second": (Scope(arrivals=2, cuts=0, arriving=ONE_SECOND), 5, ONE_SECOND),
     "a cleanup": (Scope(arrivals=0, cuts=0, cutoffs=(0, 3, 1), cleanups=1, runs=3), 4, (KINDS[1], KINDS[3])),
     "a replica that lags behind": (Scope(cuts=0, stale=1, arriving=LATE), 3, KINDS),
@@ -119,5 +119,6 @@ def test_a_mutated_copy_fails(name: str) -> None:
     """Each thought of the exact sync is needed: without it, some course of the same worlds goes wrong."""
     copy = mutated(name)
     scope, longest, kinds = SCOPES[MUTATIONS[name][2]]
+    initial = sorted(lists(longest, kinds), key=len, reverse=True)  # in the longer ones it shows sooner
     with pytest.raises(AssertionError):
-        sum(courses(each, scope, copy(scope.largest_page, day=DAY)) for each in lists(longest, kinds))
+        sum(courses(each, scope, copy(scope.largest_page, day=DAY)) for each in initial)

@@ -10,7 +10,8 @@ from support.rows import make_old_file, migrations
 
 from whalesync.exchanges import EXCHANGES
 from whalesync.store import alerts, positions, stats, trades
-from whalesync.store.database import SCHEMA_VERSION, open_database
+from whalesync.store.database import open_database
+from whalesync.store.file import SCHEMA_VERSION
 
 TABLES = {
     2: (

@@ -17,7 +17,8 @@ from support.wallets import Office
 
 from whalesync.records import fill_key
 from whalesync.store import feed, totals, trades, whales
-from whalesync.store.database import SCHEMA_VERSION, Database, open_database
+from whalesync.store.database import Database, open_database
+from whalesync.store.file import SCHEMA_VERSION
 
 DAY = 86_400  # seconds
 

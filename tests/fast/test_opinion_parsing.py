@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 
 from whalesync.errors import ContradictoryList, InvalidResponse
-from whalesync.exchanges.opinion_trade.parsing import (
-    parse_detail,
-    parse_liquidity,
-    parse_markets,
-    parse_price,
-    parse_trades,
-)
+from whalesync.exchanges.opinion_trade.parsing.markets import parse_detail, parse_liquidity, parse_markets, parse_price
+from whalesync.exchanges.opinion_trade.parsing.wallets import parse_trades
 from whalesync.records import Market, RejectedRecord, Trade
 
 Raw = dict[str, Any]

@@ -14,7 +14,7 @@ from support.market_host import NOW, reached
 from support.wallet_host import DAY, HOUR, WALLET, Told, WalletHost
 
 from whalesync.errors import JobFailed, ServerError
-from whalesync.exchanges.opinion_trade.parsing import PositionPage
+from whalesync.exchanges.opinion_trade.parsing.wallets import PositionPage
 from whalesync.exchanges.opinion_trade.positions import read_all
 from whalesync.jobs.sync_positions import reading_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_MARKETS, SYNC_POSITIONS, SYNC_WHALES

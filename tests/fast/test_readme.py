@@ -15,8 +15,8 @@ from whalesync.cli.app import MODULES
 from whalesync.exchanges import EXCHANGES
 from whalesync.settings import SETTINGS
 from whalesync.store.database import open_database
+from whalesync.views.datasette import QUERIES as CANNED
 from whalesync.views.metadata import INTERNAL, TABLES
-from whalesync.views.metadata import QUERIES as CANNED
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)

@@ -16,7 +16,8 @@ from whalesync.errors import DamagedDatabase, ForeignDatabase, JobActive, StoreE
 from whalesync.host.backup import backup
 from whalesync.host.restore import RestoreResult, interrupted, restore
 from whalesync.jobs.table import JOBS, VERIFY
-from whalesync.store.database import SCHEMA_VERSION, open_database, open_existing
+from whalesync.store.database import open_database, open_existing
+from whalesync.store.file import SCHEMA_VERSION
 from whalesync.store.locks import FileLock
 
 LATER = NOW + 86_400_000

@@ -69,8 +69,8 @@ def test_the_front_end_s_api_needs_no_key(books: Books) -> None:
         assert ask(client, "/leaderboard", period=2)["errno"] == 10000
         assert client.get("/market").status_code == 404
         assert client.get(f"{sandbox.url}/leaderboard").status_code == 404
-        seen = [(request.path, request.web, request.key) for request in sandbox.requests]
-        assert seen == [("/leaderboard", True, None)] * 3 + [("/market", True, None), ("/leaderboard", False, None)]
+        seen = [(request.path, request.service, request.key) for request in sandbox.requests]
+        assert seen == [("/leaderboard", "web", None)] * 3 + [("/market", "web", None), ("/leaderboard", "api", None)]
         assert sandbox.busiest_second() == 1
 
 

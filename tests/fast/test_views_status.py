@@ -13,7 +13,8 @@ from rich.cells import cell_len
 
 from whalesync.jobs.table import JOBS
 from whalesync.settings import Settings
-from whalesync.store.database import SCHEMA_VERSION, Database, open_database
+from whalesync.store.database import Database, open_database
+from whalesync.store.file import SCHEMA_VERSION
 from whalesync.store.locks import FileLock
 from whalesync.store.totals import Totals
 from whalesync.views import status

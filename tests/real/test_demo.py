@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
     with sandbox:
         assert sandbox.stdout is not None and sandbox.stderr is not None
         try:
-            lines = [sandbox.stdout.readline() for _ in range(13)]
+            lines = [sandbox.stdout.readline() for _ in range(20)]
             paste = "".join([*lines, "env >shown\n"])
             other = {**base, "WHALESYNC_API_URL": "https://example.com", "OPINION_TRADE_API_KEY": "mine"}
             subprocess.run(["/bin/sh", "-ec", paste], env=other, cwd=tmp_path, check=True, timeout=60)
@@ -51,11 +52,12 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
             assert Path(environ["WHALESYNC_ENV_FILE"]).stat().st_mode & 0o777 == 0o600
             assert not (tmp_path / "w.db").exists() and "OPINION_TRADE_API_KEY" not in shown
             assert run("sync-whales", env=environ).returncode == 0
-            labels = {
-                row["label"]: row["trade_count"]
+            watched = [
+                (row["platform"], row["label"])
                 for row in json.loads(run("whales", "list", "--json", env=environ).stdout)
-            }
-            assert len(labels) == 5 and "Moby Dick" in labels
+            ]
+            assert Counter(platform for platform, _ in watched) == {"opinion_trade": 5, "polymarket": 5}
+            assert {("opinion_trade", "Moby Dick"), ("polymarket", "Moby Dick")} < set(watched)
             assert len(json.loads(run("whales", "discover", "--json", env=environ).stdout)) >= 5
             doctor = run("doctor", env=environ).stdout
             sandbox.send_signal(signal.SIGINT)
@@ -113,7 +115,7 @@ def test_the_demo_s_file_reads_well_in_datasette(tmp_path: Path, subtests: pytes
         results = document["facet_results"]
         assert {"BUY", "SELL"} <= {result["value"] for result in results["action"]["results"]}
         labels = {result["label"] for result in results["whale_label"]["results"]}
-        assert labels == {"Moby Dick", "Keiko", "Humphrey"}
+        assert labels == {"Moby Dick", "Keiko", "Humphrey", "Tilikum", "Migaloo"}
 
     with subtests.test("the page of a view is served without an error"):
         assert "<table" in get(path, "/whales/activity_free")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.host import KEY, Host, fill_books, wallet
+from support.kills import KILLS
 
 from whalesync.sandbox import Books, Sandbox
 
@@ -50,7 +51,7 @@ def check_recovers(host: Host, books: Books) -> None:
     host.check_exact(books)
 
 
-@pytest.mark.parametrize("room_kib", [0, 4, 32, 60, 100, 160])
+@pytest.mark.parametrize("room_kib", [0, 32, 100, 160])
 def test_full_disk(room_kib: int, small_disk: Host, books: Books) -> None:
     """With less room than a run needs it fails with a clear line that names the file; with room again, it recovers."""
     host = small_disk
@@ -72,7 +73,7 @@ def test_no_room_to_create_the_file(small_disk: Host) -> None:
     small_disk.succeed("sync-whales")
 
 
-@pytest.mark.parametrize("limit_kib", [0, 1, 40, 90, 120, 200])
+@pytest.mark.parametrize("limit_kib", [0, 40, 120])
 def test_file_size_limit(limit_kib: int, host: Host, books: Books) -> None:
     """As with a full disk, where the limit is on the size of a file."""
 
@@ -84,17 +85,16 @@ def test_file_size_limit(limit_kib: int, host: Host, books: Books) -> None:
     check_recovers(host, books)
 
 
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize(
-    ("call", "when"),
+    ("error", "call", "when"),
     [
-        ("pwrite64", "9"),
-        ("pwrite64", "40+"),
-        ("pwrite64", "120+"),
-        ("fdatasync", "1+"),
-        ("fdatasync", "4"),
-        ("ftruncate", "1+"),
-        ("flock", "3"),
+        ("EIO", "pwrite64", "9"),
+        ("ENOSPC", "pwrite64", "40+"),
+        ("EIO", "pwrite64", "120+"),
+        ("EIO", "fdatasync", "1+"),
+        ("ENOSPC", "fdatasync", "4"),
+        ("EIO", "ftruncate", "1+"),
+        ("ENOSPC", "flock", "3"),
     ],
 )
 def test_errors_of_the_disk(error: str, call: str, when: str, host: Host, books: Books, strace: str) -> None:
@@ -106,9 +106,18 @@ def test_errors_of_the_disk(error: str, call: str, when: str, host: Host, books:
     check_recovers(host, books)
 
 
-@pytest.mark.parametrize("what", ["file", "folder", "both"])
-@pytest.mark.parametrize(("job", "run_before"), [("sync-whales", True), ("sync-whales", False), ("cleanup", True)])
-def test_read_only(what: str, job: str, run_before: bool, host: Host, unprivileged: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("job", "run_before", "what"),
+    [
+        ("sync-whales", True, "file"),
+        ("sync-whales", True, "folder"),
+        ("sync-whales", False, "folder"),
+        ("sync-whales", False, "both"),
+        ("cleanup", True, "file"),
+        ("cleanup", True, "both"),
+    ],
+)
+def test_read_only(job: str, run_before: bool, what: str, host: Host, unprivileged: list[str]) -> None:
     """One line that names the file; nothing is changed; with the permissions back, the job runs."""
     if run_before:
         host.succeed(job)  # its lock file is there
@@ -162,7 +171,7 @@ def test_a_file_that_is_not_whole_and_ours(kind: str, host: Host) -> None:
 
 
 def test_damaged_pages(tmp_path: Path) -> None:
-    """Whatever page is damaged: a line that names the file and ``backup``, or no harm to this job."""
+    """Whichever page is damaged: a line that names the file and ``backup``, or no harm to this job."""
     books = fill_books(2, 150)
     noticed = 0
     with Sandbox(books, rate=None, key=KEY) as exchange:
@@ -170,7 +179,8 @@ def test_damaged_pages(tmp_path: Path) -> None:
         host.watch(*WATCHED)
         host.succeed("sync-whales")
         whole = host.db.read_bytes()
-        for number, start in enumerate(range(4096, len(whole), 2 * 4096)):
+        starts = range(4096, len(whole), 4096)
+        for number, start in enumerate(starts[:: max(1, len(starts) // (4 * KILLS))]):
             host.start_over(whole[:start] + os.urandom(4096) + whole[start + 4096 :])
             ended = host.succeed_or_fail(JOBS[number % 3])
             noticed += ended.code

@@ -28,12 +28,12 @@ def undated(request: Request, handler: Handler) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seconds", [-YEAR, -HOUR, HOUR, YEAR, 40 * YEAR])
+@pytest.mark.parametrize("seconds", [-YEAR, HOUR, 40 * YEAR])
 def test_clock_jumps(seconds: int, host: Host, books: Books) -> None:
     """Whatever the clock says, nothing is lost and nothing hangs, and a right clock makes everything right again."""
     host.succeed("sync-whales")
     stored = [host.stored(number) for number in (1, 2)]
-    for job in ("sync-whales", "compute-stats", "cleanup", "sync-whales", "cleanup"):
+    for job in ("sync-whales", "compute-stats", "cleanup", "sync-whales"):
         host.succeed_or_fail(job, code_before=clock_ahead(seconds), timeout=30)
     assert [host.stored(number) for number in (1, 2)] == stored
     for job in ("sync-whales", "compute-stats", "cleanup"):
@@ -80,7 +80,7 @@ def limited(kind: int, amount: int) -> Callable[[], None]:
     return partial(resource.setrlimit, kind, (amount, amount))
 
 
-@pytest.mark.parametrize("files", [4, 6, 7, 8, 10, 12, 16, 24])
+@pytest.mark.parametrize("files", [4, 6, 8, 12, 24])
 def test_few_file_handles(files: int, host: Host, books: Books) -> None:
     """With too few it fails, and its row says so if the file could be opened; with enough, the next run recovers."""
     ended = host.run("sync-whales", preexec_fn=limited(resource.RLIMIT_NOFILE, files))
@@ -93,7 +93,7 @@ def test_few_file_handles(files: int, host: Host, books: Books) -> None:
     host.check_exact(books)
 
 
-@pytest.mark.parametrize("megabytes", [20, 40, 60, 80, 120])
+@pytest.mark.parametrize("megabytes", [20, 40, 80, 120])
 def test_little_memory(megabytes: int, host: Host, books: Books) -> None:
     """With too little it fails, and its row says so if the file could be opened; with enough, the next run recovers."""
     ended = host.run("sync-whales", preexec_fn=limited(resource.RLIMIT_AS, megabytes * 2**20), timeout=70)
@@ -140,10 +140,9 @@ def test_output_that_nobody_reads(job: str, host: Host) -> None:
     """With standard output and error full or closed, the job is done all the same."""
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
     with open("/dev/full", "wb") as full:
-        for arguments in ((job,), (job, "-v")):
-            assert host.run(*arguments, stdout=full, stderr=full).code == 0
-            assert host.run(*arguments, before=closed).code == 0
-    assert host.rows("SELECT count(*) FROM sync_logs WHERE status = 'completed'") == [(4,)]
+        assert host.run(job, "-v", stdout=full, stderr=full).code == 0
+    assert host.run(job, "-v", before=closed).code == 0
+    assert host.rows("SELECT count(*) FROM sync_logs WHERE status = 'completed'") == [(2,)]
     host.check_whole()
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.fills import listed
 from support.host import Host, Running, wait_until, wallet
+from support.kills import KILLS, end_at, stretches
 
 from whalesync.sandbox import Books, Sandbox
-
-KILLS = 4  # of each kind of system call
-SIGNALS = 5  # of each kind
 
 
 def check_after_kill(host: Host, books: Books, *, watch: bool = False) -> None:
@@ -38,47 +36,38 @@ def check_after_kill(host: Host, books: Books, *, watch: bool = False) -> None:
         assert status == "completed" or (status == "failed" and ("killed" in error or "SIG" in error))
 
 
-def count_calls(strace: str, host: Host, call: str, trace: Path) -> tuple[int, int]:
-    """Run a sync; returns when it first made such a call for its database, and how many it made in all.
-
-    Of the thread that made the most, because strace counts each thread's calls by themselves.
-    """
-    host.succeed("sync-whales", before=[strace, "-f", "-qq", "-y", "-o", str(trace), "-e", f"trace={call}"])
-    lines = trace.read_text().splitlines()
-    (thread, count), *_ = Counter(line.split()[0] for line in lines).most_common(1)
-    of_thread = [line for line in lines if line.split()[0] == thread]
-    return next(i for i, line in enumerate(of_thread, 1) if host.db.name in line), count
-
-
 def kill_at_each(
-    strace: str, host: Host, call: str, content: bytes | None, trace: Path, check: Callable[[], None]
+    strace: str, host: Host, calls: list[str], content: bytes | None, trace: Path, check: Callable[[], None]
 ) -> None:
-    """Kill runs, each at another call of this kind, spread over the run; ``content``: of the file before each."""
+    """Kill runs, each at another call of these kinds, spread over the run; ``content``: of the file before each."""
     host.start_over(content)
-    first, last = count_calls(strace, host, call, trace)
-    moments = {first + (last - first) * i // (KILLS - 1) for i in range(KILLS)}
-    killed = 0
-    for moment in sorted(moments):
-        host.start_over(content)
-        # Without --seccomp-bpf: with it, strace would count wrongly.
-        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={moment}"]
-        killed += host.run("sync-whales", before=[strace, "-f", "-qq", "-o", "/dev/null", *inject]).code != 0
-        check()
-    assert killed >= len(moments) - 1  # the last call may be one that not every run makes
-    print(f"{call}: killed {killed} times, from call {first} to {last}")
+    killed = survived = 0
+    for stretch in list(stretches(strace, host, ["sync-whales"], calls, trace, host.db.name)):
+        for moment in stretch.moments():
+            host.start_over(content)
+            if end_at(strace, host, ["sync-whales"], stretch.call, moment).code:
+                killed += 1
+            else:
+                survived += 1
+            check()
+    print(f"killed {killed} times")
+    assert killed
+    assert survived <= len(calls)  # the last call of a kind may be one that not every run makes
 
 
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate", "unlink", "openat"])
-def test_killed_in_a_sync(call: str, host: Host, books: Books, strace: str, tmp_path: Path) -> None:
+CALLS = ["pwrite64", "fdatasync", "ftruncate", "unlink", "openat"]
+
+
+def test_killed_in_a_sync(host: Host, books: Books, strace: str, tmp_path: Path) -> None:
     """A sync killed at the Nth call, for N all over the run: whole, and exact after the next."""
     content = host.db.read_bytes()
-    kill_at_each(strace, host, call, content, tmp_path / "trace", lambda: check_after_kill(host, books))
+    kill_at_each(strace, host, CALLS, content, tmp_path / "trace", lambda: check_after_kill(host, books))
 
 
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "ftruncate", "unlink"])
-def test_killed_while_creating_the_file(call: str, host: Host, books: Books, strace: str, tmp_path: Path) -> None:
+def test_killed_while_creating_the_file(host: Host, books: Books, strace: str, tmp_path: Path) -> None:
     """A first run killed at the Nth call, for N all over the creation of the file: the next run creates it."""
-    kill_at_each(strace, host, call, None, tmp_path / "trace", lambda: check_after_kill(host, books, watch=True))
+    check = partial(check_after_kill, host, books, watch=True)
+    kill_at_each(strace, host, CALLS[:4], None, tmp_path / "trace", check)
 
 
 def start_and_wait(host: Host, exchange: Sandbox, rng: random.Random, number: int) -> Running:
@@ -101,7 +90,7 @@ def runs(host: Host, exchange: Sandbox) -> Iterator[Running]:
     rng = random.Random(1)
 
     def start_each() -> Iterator[Running]:
-        for number in range(SIGNALS):
+        for number in range(KILLS):
             host.start_over(content)
             yield start_and_wait(host, exchange, rng, number)
 

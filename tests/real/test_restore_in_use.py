@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from support.host import Host, wait_until
+from support.kills import KILLS, end_at, stretches
 
 from whalesync.sandbox import Books, Sandbox
 
-TIMES = 2  # that each kind of system call is the last one, spread over the restore
+TIMES = KILLS - 1  # that each kind of system call is the last one, spread over the restore
 COUNT = "SELECT count(*) FROM whale_activity"
 
 
@@ -51,16 +52,6 @@ def a_reader(path: Path) -> Iterator[Callable[[], int]]:
         yield count
 
 
-def count_calls(strace: str, host: Host, call: str, arguments: list[str], trace: Path) -> tuple[int, int]:
-    """Run a restore; returns when it first made such a call beside its database, and how many it made in all."""
-    ended = host.run(*arguments, before=[strace, "-f", "-qq", "-y", "-o", str(trace), "-e", f"trace={call}"])
-    assert ended.code == 0, ended
-    lines = trace.read_text().splitlines()
-    (thread, count), *_ = Counter(line.split()[0] for line in lines).most_common(1)
-    of_thread = [line for line in lines if line.split()[0] == thread]
-    return next(i for i, line in enumerate(of_thread, 1) if ".restoring" in line or host.db.name in line), count
-
-
 def check_old_or_new(host: Host, copy: Path, old: bytes, is_sound: bool) -> str:
     """The file is the old one or the new one, and the next restore succeeds whatever was left."""
     kept = list(host.folder.glob("*.before-restore-*Z"))
@@ -91,18 +82,13 @@ def test_ended_at_a_system_call(end: str, is_sound: bool, host: Host, copy: Path
     content = host.db.read_bytes() if is_sound else b"Dear diary, today I saw a whale.\n" * 100
     arguments = ["restore", str(copy), "--force"]
     states: Counter[str] = Counter()
-    for call in CALLS:
-        host.start_over(content)
-        try:
-            first, last = count_calls(strace, host, call, arguments, tmp_path / "trace")
-        except (StopIteration, ValueError):
-            continue  # it is not made, or not for these files
-        for moment in sorted({first + (last - first) * i // (TIMES - 1) for i in range(TIMES)}):
+    host.start_over(content)
+    made = list(stretches(strace, host, arguments, CALLS, tmp_path / "trace", ".restoring", host.db.name))
+    for stretch in made:
+        for moment in stretch.moments(TIMES):
             host.start_over(content)
-            # Without --seccomp-bpf: with it, strace would count wrongly.
-            inject = ["-e", f"trace={call}", "-e", f"inject={call}:{end}:when={moment}"]
-            ended = host.run(*arguments, before=[strace, "-f", "-qq", "-o", "/dev/null", *inject])
-            assert "Traceback" not in ended.err and "unexpected" not in ended.err, (call, moment, ended)
+            ended = end_at(strace, host, arguments, stretch.call, moment, end)
+            assert "Traceback" not in ended.err and "unexpected" not in ended.err, (stretch, moment, ended)
             state = check_old_or_new(host, copy, content, is_sound)
             if ended.code == 1:
                 assert len(ended.lines()) == 1, ended

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from support.faults import (
     WIRE,
     Answer,
     never_ending,
-    of_wallet,
+    of_wallets,
     send,
 )
 from support.fills import Fill, listed
@@ -31,21 +30,19 @@ from whalesync.sandbox import Handler, Request, Sandbox
 
 BUDGET = 3
 GRACE = 5  # seconds a request that is under way may take beyond the budget
-AT_ONCE = 6
 
 
 @dataclass
 class Played:
-    """What became of a run with a fault, and of the one after it."""
+    """What became of a run with faults, and of the one after it; lists are by wallet."""
 
-    name: str
     ended: Ended
     row: tuple[Any, ...]
     took: float  # seconds, by the sync log
     stored: list[Counter[Fill]]
     listed: list[Counter[Fill]]
-    rejected: list[tuple[str, str]]
-    recovered: bool = False  # by the next run
+    rejected: list[list[tuple[str, str]]]
+    recovered: list[bool]  # by the next run
 
     def check(self) -> None:
         """What holds in every case."""
@@ -58,111 +55,91 @@ class Played:
         assert all(stored <= true for stored, true in zip(self.stored, self.listed, strict=True))
 
 
-def play(folder: Path, name: str, answer: Answer, number: int | None) -> Played:
-    """Answer for one of two wallets (or both) wrongly; then rightly, after which everything must be stored."""
-    folder.mkdir()
-    books = fill_books(2, 60)
+def play(folder: Path, answers: Sequence[Answer], *, sound: bool = True, days: int = 0) -> Played:
+    """Answer for each wallet wrongly, but for one more if ``sound``; then rightly, and all must come to be stored.
+
+    ``days``: the number of runs after the next, each a day later, that this may take.
+    """
+    count = len(answers) + sound
+    numbers = range(1, count + 1)
+    books = fill_books(count, 60)
     with Sandbox(books, key=KEY, rate=None) as exchange:
         host = Host(folder, exchange.url, environ={"WHALESYNC_TIME_BUDGET": str(BUDGET)})
         try:
-            host.watch(wallet(1), wallet(2))
-            exchange.fault = of_wallet(answer, number)
+            host.watch(*map(wallet, numbers))
+            exchange.fault = of_wallets(answers)
             ended = host.run("sync-whales")
             ((began, over),) = host.rows("SELECT started_at, ended_at FROM sync_logs")
+            rejected = "SELECT reason, payload FROM rejected_records JOIN whales AS w ON w.id = whale_id"
             played = Played(
-                name,
                 ended,
                 host.last_run(),
                 (over - began) / 1000,
-                [host.stored(1), host.stored(2)],
-                [listed(books.trades(wallet(n))) for n in (1, 2)],
-                host.rows("SELECT reason, payload FROM rejected_records"),
+                [host.stored(n) for n in numbers],
+                [listed(books.trades(wallet(n))) for n in numbers],
+                [host.rows(f"{rejected} WHERE address = ?", wallet(n)) for n in numbers],
+                [],
             )
             exchange.fault = None
             # What a Retry-After has put off, it has put off for the next run too.
             host.beside(".rate").unlink(missing_ok=True)
             host.environ.clear()
             host.succeed("sync-whales")
-            played.recovered = host.stored(1) == played.listed[0]
-            for _ in range(2):
-                # A day later it looks whether what could not be read can be read now.
+            played.recovered = [host.stored(n) == true for n, true in zip(numbers, played.listed, strict=True)]
+            for _ in range(days):
                 host.succeed("sync-whales", code_before=clock_ahead(DAY + 60))
-            host.check_exact(books)
+            host.check_exact(books, count)
             host.check_whole()
+            played.check()
             return played
         finally:
             host.end()
 
 
-@pytest.fixture
-def play_all(tmp_path: Path, subtests: pytest.Subtests) -> Callable[..., None]:
-    """Plays many cases, some at a time, and checks each."""
-
-    def play_all(answers: dict[str, Answer], number: int | None, check: Callable[[Played], None]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            cases = {
-                name: pool.submit(play, tmp_path / str(place), name, answer, number)
-                for place, (name, answer) in enumerate(answers.items())
-            }
-            for name, case in cases.items():
-                with subtests.test(name):
-                    played = case.result()
-                    played.check()
-                    check(played)
-
-    return play_all
-
-
-def check_one_wallet_failed(case: Played) -> None:
-    """The run completes, and its log says what failed."""
-    _, _, error, error_count = case.row
-    assert case.ended.code == 0 or case.name in RETRY_AFTER
-    assert error_count >= 1 and error
+@pytest.mark.parametrize(
+    "answers",
+    [*([answer] for answer in RETRY_AFTER.values()), *(list(each.values()) for each in (STATUSES, STREAMS, BODIES))],
+    ids=[*RETRY_AFTER, "status", "stream", "body"],
+)
+def test_some_wallets_fail(answers: list[Answer], tmp_path: Path) -> None:
+    """Another wallet is read; the log says what failed; nothing of a bad response is stored."""
+    played = play(tmp_path, answers)
+    _, _, error, error_count = played.row
+    assert error_count >= len(answers) and error
+    waits = answers[0] in RETRY_AFTER.values()  # what it puts off for one wallet, it may put off for the other too
+    assert played.ended.code == 0 or waits
+    assert played.stored[:-1] == [Counter()] * len(answers)
+    assert all(played.recovered)
+    # With responses that are waited for, the budget may end before the history is read.
+    assert played.stored[-1] == played.listed[-1] or (played.stored[-1] and played.took > BUDGET - 1) or waits
 
 
-def check_nothing_of_it_is_stored(case: Played) -> None:
-    """The other wallet is stored, as far as there was time, and this one by the next run."""
-    check_one_wallet_failed(case)
-    assert case.recovered
-    assert case.stored[0] == Counter()
-    if case.name not in RETRY_AFTER:
-        assert case.stored[1]
-        # A response that is waited for keeps the other's history waiting too, with so short a budget.
-        assert case.stored[1] == case.listed[1] or case.took > BUDGET - 1
-
-
-@pytest.mark.parametrize("answers", [RETRY_AFTER, STATUSES, STREAMS, BODIES], ids=["429", "status", "stream", "body"])
-def test_one_wallet_fails(answers: dict[str, Answer], play_all: Callable[..., None]) -> None:
-    """The other wallet is read; the log says what failed; nothing of a bad response is stored."""
-    play_all(answers, 1, check_nothing_of_it_is_stored)
-
-
-def test_a_list_contradicts_itself(play_all: Callable[..., None]) -> None:
+def test_a_list_contradicts_itself(tmp_path: Path) -> None:
     """The log says so, and the other wallet is read."""
-    play_all(LISTS, 1, check_one_wallet_failed)
+    played = play(tmp_path, list(LISTS.values()), days=2)
+    assert played.ended.code == 0
+    assert played.row[3] >= len(LISTS)
+    assert played.stored[-1] == played.listed[-1]
 
 
-def test_some_records_are_bad(play_all: Callable[..., None]) -> None:
+def test_some_records_are_bad(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """They are kept as they came with a reason; all others are stored; once they are good, they are stored too."""
+    played = play(tmp_path, list(RECORDS.values()), days=6)
+    assert played.ended.code == 0
+    assert played.stored[-1] == played.listed[-1]
+    for number, name in enumerate(RECORDS):
+        with subtests.test(name):
+            rejected = played.rejected[number]
+            assert rejected and all(reason and payload for reason, payload in rejected)
+            assert (played.listed[number] - played.stored[number]).total() == len(rejected)
 
-    def check(case: Played) -> None:
-        assert case.ended.code == 0 and case.row[3] >= 1
-        assert case.stored[1] == case.listed[1]
-        assert case.rejected and all(reason and payload for reason, payload in case.rejected)
-        assert (case.listed[0] - case.stored[0]).total() == len(case.rejected)
 
-    play_all(RECORDS, 1, check)
-
-
-def test_everything_fails(play_all: Callable[..., None]) -> None:
+@pytest.mark.parametrize("name", ["429, Retry-After 1000000000", "500", "reset", "HTML", "silence"])
+def test_everything_fails(name: str, tmp_path: Path) -> None:
     """The run fails in time, with one line and a failed row, and has stored nothing."""
-
-    def check(case: Played) -> None:
-        assert case.ended.code == 1 and case.recovered
-        assert case.stored == [Counter(), Counter()]
-
-    names = ("429, Retry-After 1000000000", "500", "reset", "HTML", "silence", "gzip bomb", "redirect")
-    play_all({name: WIRE[name] for name in names}, None, check)
+    played = play(tmp_path, [WIRE[name]] * 2, sound=False)
+    assert played.ended.code == 1 and all(played.recovered)
+    assert played.stored == [Counter()] * 2
 
 
 @pytest.mark.parametrize(
@@ -188,8 +165,8 @@ def test_a_look_up_that_hangs(host: Host) -> None:
 
 def test_a_list_that_never_ends(host: Host, exchange: Sandbox) -> None:
     """The time budget ends it: what came is stored, each trade once, and the run has not failed."""
-    exchange.fault = of_wallet(never_ending, 1)
-    host.succeed("sync-whales", env={"WHALESYNC_TIME_BUDGET": str(BUDGET)}, timeout=BUDGET + 20)
+    exchange.fault = of_wallets([never_ending])
+    host.succeed("sync-whales", env={"WHALESYNC_TIME_BUDGET": "1"}, timeout=20)
     stored = host.stored(1)
     assert len(stored) > 100 and set(stored.values()) == {1}
 
@@ -232,5 +209,5 @@ def test_prices_of_every_bad_kind(host: Host, exchange: Sandbox) -> None:
 
 def test_a_retry_after_of_a_month_is_not_waited_for(host: Host, exchange: Sandbox) -> None:
     """A Retry-After beyond the time budget ends the run at once."""
-    exchange.fault = of_wallet(send(429, b"", {"Retry-After": "2592000"}), None)
+    exchange.fault = of_wallets([send(429, b"", {"Retry-After": "2592000"})] * 2)
     host.fail("sync-whales", timeout=30)  # of a budget of 50

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import venv
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.foreign import install, run
 
 from whalesync.sandbox import Books, Sandbox, build_world
 
@@ -85,20 +82,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def foreign_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of its own with the foreign clients, so that their dependencies do not mix with ours."""
-    folder = tmp_path_factory.mktemp("foreign")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    packages = ["opinion-api==0.4.0", "ccxt==4.5.90"]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-    return python
-
-
-def run(python: Path, script: str, *arguments: str) -> Any:
-    """What the script prints as JSON; its traceback is shown if it fails."""
-    command = [str(python), "-c", script, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=sys.stderr, timeout=120, check=True)
-    return json.loads(done.stdout)
+    """A Python of its own with the foreign clients."""
+    return install(tmp_path_factory.mktemp("foreign"), "opinion-api==0.4.0", "ccxt==4.5.90")
 
 
 def in_default_list(books: Books) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from support.host import KEY, wallet
@@ -118,14 +118,15 @@ def more_total(difference: int) -> Answer:
     return changed(lambda result, request: result.update(total=result["total"] + difference))
 
 
-def of_wallet(answer: Answer, number: int | None) -> Fault:
-    """The fault that answers all requests for a wallet so, or all requests."""
+def of_wallets(answers: Sequence[Answer]) -> Fault:
+    """The fault that answers the requests for the trades of the first wallets so, each with its own answer."""
+    by_path = {f"/trade/user/{wallet(number)}": answer for number, answer in enumerate(answers, 1)}
 
     def fault(request: Request, handler: Handler) -> bool:
-        if number is not None and request.path != f"/trade/user/{wallet(number)}":
-            return False
-        answer(request, handler)
-        return True
+        answer = by_path.get(request.path)
+        if answer is not None:
+            answer(request, handler)
+        return answer is not None
 
     return fault
 
@@ -134,7 +135,7 @@ KEY_IN_JSON = json.dumps({"errno": 400, "errmsg": f"bad: {KEY}"})
 
 RETRY_AFTER: dict[str, Answer] = {
     f"429, Retry-After {value}": send(429, b"", {"Retry-After": value})
-    for value in ("0", "-1", "Fri, 31 Dec 2100 23:59:59 GMT", "1000000000", "nan", "inf")
+    for value in ("-1", "Fri, 31 Dec 2100 23:59:59 GMT", "1000000000", "nan")
 }
 """The exchange asks to wait: what it puts off for one wallet, it may put off for the other too."""
 
@@ -166,7 +167,7 @@ STREAMS: dict[str, Answer] = {
     "content-length too short": raw(head(len(GOOD) - 5) + GOOD),
     "content-length below 0": raw(head(-1) + GOOD),
     "two content-lengths": raw(head(5, f"Content-Length: {len(GOOD)}") + GOOD),
-    "gzip bomb": send(200, gzip.compress(bytes(64 * 2**20)), {"Content-Encoding": "gzip"}),
+    "gzip bomb": send(200, gzip.compress(bytes(16 * 2**20)), {"Content-Encoding": "gzip"}),
     "gzip in gzip": send(200, gzip.compress(gzip.compress(GOOD)), {"Content-Encoding": "gzip, gzip"}),
     "broken gzip": send(200, GOOD, {"Content-Encoding": "gzip"}),
     "truncated gzip": send(200, gzip.compress(GOOD)[:-20], {"Content-Encoding": "gzip"}),

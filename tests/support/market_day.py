@@ -14,8 +14,8 @@ from support.market_host import BUDGET, NOW, Host
 
 from whalesync.records import Trade
 from whalesync.sandbox import Record, make_categorical, make_child, make_market
-from whalesync.sandbox.listing import listing
-from whalesync.sandbox.queries import page
+from whalesync.sandbox.opinion_trade.listing import listing
+from whalesync.sandbox.opinion_trade.queries import page
 from whalesync.store import markets
 from whalesync.store.database import open_database
 

@@ -26,7 +26,8 @@ from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Clock, Run, run_job
 from whalesync.jobs.sync_whales import Served, WhaleSync, polling_order
 from whalesync.jobs.table import CLEANUP, COMPUTE_STATS, SYNC_WHALES, VERIFY
-from whalesync.jobs.verify import Asked, Verdict, Verification, chosen
+from whalesync.jobs.verdict import Verdict
+from whalesync.jobs.verify import Asked, Verification, chosen
 from whalesync.settings import Settings
 from whalesync.store import trades, whales
 from whalesync.store.database import open_database

@@ -15,6 +15,7 @@ SEED = 7
 FEED_ROWS = 12
 RATE = 100  # requests a second; at the real exchange's 15 nobody would wait for the end
 NAMES = ("Moby Dick", "Keiko", "Humphrey")
+POLYMARKET_NAMES = ("Moby Dick", "Tilikum", "Migaloo")  # the first is the same wallet on both exchanges
 
 PANEL = "Try it without a key"
 
@@ -25,14 +26,18 @@ app = new_app()
 def demo(
     keep: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to put the database.")] = None,
 ) -> None:
-    """Simulate the exchange on loopback, run the jobs against it, show the result. No key, no network."""
+    """Simulate both exchanges on loopback, run the jobs against them, show the result. No key, no network."""
     import shlex
     import tempfile
 
+    from whalesync.exchanges.opinion_trade import API_KEY, API_URL, OPINION_TRADE
+    from whalesync.exchanges.opinion_trade import RATE_LIMIT as OPINION_TRADE_RATE
+    from whalesync.exchanges.polymarket import DATA_URL, GAMMA_URL, POLYMARKET
+    from whalesync.exchanges.polymarket import RATE_LIMIT as POLYMARKET_RATE
     from whalesync.host.crontab import this_program
     from whalesync.jobs.dispatch import perform
     from whalesync.jobs.table import JOBS
-    from whalesync.sandbox import Sandbox, build_world
+    from whalesync.sandbox import Polymarket, Sandbox, build_worlds
     from whalesync.settings import Settings
     from whalesync.store import feed, whales
     from whalesync.store.database import open_database
@@ -44,17 +49,27 @@ def demo(
     if keep is not None and keep.exists():
         raise UsageError(f"{keep} exists already: name a new file for the demo")
     path = (keep or Path(tempfile.mkdtemp(prefix="whalesync-demo-")) / "whalesync.db").absolute()
-    world = build_world(SEED, binary=24, categorical=4, whales=len(NAMES), days=30, trades_per_day=6)
-    with Sandbox(world.books, rate=RATE) as exchange:
+    ours, theirs = build_worlds(SEED, binary=24, categorical=4, whales=len(NAMES), days=30, trades_per_day=6)
+    with Sandbox(ours.books, Polymarket(theirs.books), rate=RATE) as exchange:
         values = {
-            "OPINION_TRADE_API_KEY": exchange.key,
-            "WHALESYNC_API_URL": exchange.url,
-            "WHALESYNC_RATE_LIMIT": str(RATE),
+            API_KEY.name: exchange.key,
+            API_URL.name: exchange.url,
+            OPINION_TRADE_RATE.name: str(RATE),
+            DATA_URL.name: exchange.polymarket_data_url,
+            GAMMA_URL.name: exchange.polymarket_gamma_url,
+            POLYMARKET_RATE.name: str(RATE),
         }
         settings = Settings(path, values=values)
-        print_error(f"A simulated exchange with {len(world.whales)} whales answers at {exchange.url}.")
+        print_error(
+            f"A simulated Opinion.Trade with {len(ours.whales)} whales answers at {exchange.url}, "
+            f"and Polymarket with {len(theirs.whales)} at {exchange.polymarket_data_url}."
+        )
+        watched = [
+            *(WatchEntry(*each, OPINION_TRADE.name) for each in zip(ours.whales, NAMES, strict=True)),
+            *(WatchEntry(*each, POLYMARKET.name) for each in zip(theirs.whales, POLYMARKET_NAMES, strict=True)),
+        ]
         with open_database(path) as db:
-            whales.add(db, map(WatchEntry, world.whales, NAMES), now_ms())
+            whales.add(db, watched, now_ms())
         for job in (each for each in JOBS if not each.set_up):  # what the user has set up is not for simulated trades
             with progress_line() as report_progress:
                 run = perform(job, settings, log_step=step_logger(), report_progress=report_progress)
@@ -67,7 +82,7 @@ def demo(
         out.write("\n$ whalesync whales list\n")
         tables.render_whales(whales.listed(db), console, now)
         out.write(f"\n$ whalesync whales show '{NAMES[0]}'\n")
-        (first,) = (row for row in whales.addresses(db) if row["label"] == NAMES[0])
+        first = next(row for row in whales.addresses(db) if row["label"] == NAMES[0])
         tables.render_whale(whale_detail(db, first["id"], now), console, now)
         out.write(f"\n$ whalesync activity --limit {FEED_ROWS}\n")
         tables.render_activity(feed.activity(db, "pro-plus", now, limit=FEED_ROWS), console, now)
@@ -79,22 +94,24 @@ def demo(
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free port.")] = 8645,
 ) -> None:
-    """Serve the simulated exchange, to try a crontab before the key is approved. Ctrl-C ends it.
+    """Serve both simulated exchanges, to try a crontab before the key is approved. Ctrl-C ends it.
 
     Standard output has commands to paste into another terminal: an env file with a database of its own, the whales.
     """
     import shlex
 
-    from whalesync.exchanges.opinion_trade import API_KEY, API_URL, WEB_URL
+    from whalesync.exchanges.opinion_trade import API_KEY, API_URL, OPINION_TRADE, WEB_URL
+    from whalesync.exchanges.polymarket import DATA_URL, GAMMA_URL, POLYMARKET
     from whalesync.host.crontab import this_program
     from whalesync.host.env_file import with_values
-    from whalesync.sandbox import Sandbox, build_world
+    from whalesync.sandbox import Polymarket, Sandbox, build_worlds
+    from whalesync.sandbox.polymarket import Limits
     from whalesync.settings import DB, ENV_FILE, Settings, default_env_file
 
     # About a trade a minute, so that whoever tries a crontab sees them arrive.
-    world = build_world(SEED, days=2, trades_per_day=300)
+    ours, theirs = build_worlds(SEED, days=2, trades_per_day=300, stalls=True)
     try:
-        exchange = Sandbox(world.books, port=port)
+        exchange = Sandbox(ours.books, Polymarket(theirs.books, limits=Limits()), port=port)
     except OSError as exc:
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
     settings = Settings.load()
@@ -103,9 +120,11 @@ def sandbox(
         API_KEY.name: exchange.key,
         API_URL.name: exchange.url,
         WEB_URL.name: exchange.web_url,
+        DATA_URL.name: exchange.polymarket_data_url,
+        GAMMA_URL.name: exchange.polymarket_gamma_url,
         DB.name: str(settings.db.with_name("sandbox.db")),
     }
-    labels = [*NAMES, *(f"Whale {number}" for number in range(len(NAMES) + 1, len(world.whales) + 1))]
+    of_both = ((OPINION_TRADE.name, ours.whales, NAMES), (POLYMARKET.name, theirs.whales, POLYMARKET_NAMES))
     add = shlex.join([*this_program(), "whales", "add"])
     print_data(
         # The environment would win over the env file, and lead into the real database.
@@ -114,12 +133,13 @@ def sandbox(
         f"{with_values('', values)}END\n"
         f"export {ENV_FILE.name}={shlex.quote(str(file))}\n"
         + "".join(
-            f"{add} {address} --label {shlex.quote(label)}\n"
-            for address, label in zip(world.whales, labels, strict=True)
+            f"{add} {address} --label {shlex.quote(label)} --exchange {platform}\n"
+            for platform, addresses, names in of_both
+            for address, label in zip(addresses, [*names, "Whale 4", "Whale 5"], strict=True)
         )
     )
     print_error(
-        "Paste these lines into another terminal: its commands, and the crontab that they print, then use this "
-        "exchange and a database of its own. Serving; Ctrl-C ends it."
+        "Paste these lines into another terminal: its commands, and the crontab that they print, then use these "
+        "exchanges and a database of its own. Serving; Ctrl-C ends it."
     )
     exchange.serve_forever()

@@ -82,9 +82,9 @@ def metadata() -> None:
 
     Example: whalesync metadata > metadata.json && datasette whalesync.db --metadata metadata.json
     """
-    from whalesync.views.metadata import datasette
+    from whalesync.views import datasette
 
-    print_result(datasette(settings().db.stem), lambda _: None, as_json=True)
+    print_result(datasette.metadata(settings().db.stem), lambda _: None, as_json=True)
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from click import Choice
 from click.core import ParameterSource
 
 from whalesync.cli import parse
@@ -24,6 +25,7 @@ from whalesync.cli.app import (
 )
 from whalesync.cli.parse import Category, Exchange, Limit, LimitEach, Local, WhaleName
 from whalesync.errors import NoDatabase, UsageError
+from whalesync.records import KINDS, MARKET, STATUSES, TIER_DELAYS_MS
 from whalesync.store.database import Database, open_existing
 
 if TYPE_CHECKING:
@@ -74,7 +76,9 @@ def status(
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def activity(
-    tier: Annotated[Literal["free", "pro", "pro-plus"], typer.Option(help="Whose view to show.")] = "pro-plus",
+    tier: Annotated[
+        str, typer.Option(help="Whose view to show.", click_type=Choice(list(TIER_DELAYS_MS)))
+    ] = "pro-plus",
     whale: Annotated[
         str | None,
         typer.Option(metavar="WHALE", help="An address or a label, or a part of it.", click_type=WhaleName()),
@@ -193,13 +197,13 @@ def markets(
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the title, in any case.")] = None,
     category: Annotated[str | None, typer.Option(metavar="C", help="Such as politics.", click_type=Category())] = None,
     status: Annotated[
-        Literal["created", "activated", "resolving", "resolved", "failed", "deleted"] | None,
-        typer.Option(case_sensitive=False, help="Only markets with this status."),
+        str | None,
+        typer.Option(help="Only markets with this status.", click_type=Choice(STATUSES, case_sensitive=False)),
     ] = None,
     kind: Annotated[
-        Literal["market", "topic"],
-        typer.Option(help="What can be traded, or the topics that group such markets."),
-    ] = "market",
+        str,
+        typer.Option(help="What can be traded, or the topics that group such markets.", click_type=Choice(KINDS)),
+    ] = MARKET,
     exchange: Exchange = None,
     limit: Limit = 50,
     as_json: Json = False,

@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 
 from whalesync.errors import StoreError
 from whalesync.store.copying import copy_pages, fault_in
-from whalesync.store.database import Database, beside
+from whalesync.store.database import Database
+from whalesync.store.file import beside
 
 PAGES_AT_A_TIME = 4_096  # 16 MB: a signal is handled within some 10 ms
 

@@ -46,7 +46,8 @@ from whalesync.settings import (
 )
 from whalesync.store import alerts, trades, whales
 from whalesync.store.copying import fault_of
-from whalesync.store.database import RESTORE, SCHEMA_VERSION, beside, open_existing
+from whalesync.store.database import open_existing
+from whalesync.store.file import RESTORE, SCHEMA_VERSION, beside
 from whalesync.store.sync_log import runs_of
 from whalesync.store.totals import progress_of
 from whalesync.text import counted, plain, size

@@ -30,7 +30,8 @@ from whalesync.host.backup import PAGES_AT_A_TIME, sync
 from whalesync.jobs.run import LOCK_PATIENCE
 from whalesync.jobs.table import JOBS, SECOND, VERIFY
 from whalesync.store.copying import continue_numbers, copy_pages, damage_of, overwrite
-from whalesync.store.database import RESTORE, Database, beside, check_is_ours, open_database
+from whalesync.store.database import Database, open_database
+from whalesync.store.file import RESTORE, beside, check_is_ours
 from whalesync.store.locks import FileLock, is_held
 from whalesync.store.retention import newest_trade
 from whalesync.store.totals import totals

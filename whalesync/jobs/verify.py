@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,29 +19,28 @@ from whalesync.errors import AnotherRunActive, AuthenticationError, ExchangeErro
 from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import (
     Account,
-    Batch,
     Call,
     Connection,
     Exchange,
-    NewFill,
     Pace,
     Reading,
     Request,
     Response,
-    Rewrite,
     Task,
 )
-from whalesync.exchanges.copy import Copy, Difference
+from whalesync.exchanges.copy import Copy
 from whalesync.jobs.exchanges import all_failed, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
+from whalesync.jobs.repair import match_changed, write_difference
 from whalesync.jobs.run import Run
 from whalesync.jobs.table import DAY, SECOND, SYNC_WHALES
+from whalesync.jobs.verdict import NOT_LOOKED_AT, UNKNOWN_EXCHANGE, Verdict, Walk, judge_walk
 from whalesync.store import trades, verify
 from whalesync.store.locks import FileLock
 from whalesync.store.trades import Stored
 from whalesync.store.verify import ChangedRow
 from whalesync.store.whales import Whale
-from whalesync.text import counted, id_ranges
+from whalesync.text import counted
 
 FIRST_BACKOFF = 0.25  # seconds
 LONGEST = 7 * DAY / SECOND  # seconds that a run may take
@@ -51,63 +50,9 @@ BUSY_ROUNDS = 10  # after the comparison, to store what has arrived meanwhile
 MOST_ROUNDS = 100  # of requests, and one for each trade: more would not come to an end
 WALKS = 4  # at most, to find two of equal length that agree on what is not listed
 
-NOT_LOOKED_AT = "it was not looked at"
-UNKNOWN_EXCHANGE = "this version does not know its exchange"
-
 Result = TypeVar("Result")
 Steps: TypeAlias = Generator[list[Call], Any, Result]
 """A part of a task, with its result."""
-
-
-@dataclass(slots=True)
-class Verdict:
-    """How one wallet's rows compare with the exchange's list.
-
-    ``listed``, ``accounted``, ``arrived``: see ``whalesync.exchanges.base.Account``. ``changed``: ids of rows that do
-    not agree with their fill key. Of a deep comparison, else None: ``missing``, how many listed trades are not stored;
-    ``extra`` and ``corrected``, ids of rows that are not listed, or with another fee or profit; ``records``, how many
-    unreadable records are not listed as often as they are counted. ``problem``: why the rest is not known, or why the
-    counts cannot be right. ``repaired``: what was changed.
-    """
-
-    whale: Whale
-    listed: int | None = None
-    accounted: int | None = None
-    arrived: int = 0
-    changed: list[int] = field(default_factory=list)
-    missing: int | None = None
-    extra: list[int] | None = None
-    corrected: list[int] | None = None
-    records: int | None = None
-    problem: str | None = NOT_LOOKED_AT
-    repaired: str = ""
-
-    @property
-    def looked_at(self) -> bool:
-        """Whether anything is known of it."""
-        return self.problem != NOT_LOOKED_AT
-
-    @property
-    def faults(self) -> list[str]:
-        """Why the wallet does not add up; none if it does."""
-        faults = [self.problem] if self.problem else []
-        if self.missing:
-            faults.append(f"{counted(self.missing, 'listed trade')} not stored")
-        for ids, what in (
-            (self.extra, "not listed"),
-            (self.corrected, "listed with another fee or profit"),
-            (self.changed, "changed since it was stored"),
-        ):
-            if ids:
-                faults.append(f"{counted(len(ids), 'row')} {what}: {id_ranges(ids)}")
-        if self.records:
-            faults.append(f"{counted(self.records, 'unreadable record')} not listed any more")
-        return faults
-
-    @property
-    def ok(self) -> bool:
-        """Whether the wallet adds up."""
-        return not self.faults
 
 
 @dataclass(slots=True)
@@ -120,27 +65,6 @@ class Asked:
     failed: int = 0
     first_failure: str = ""
     error: ExchangeError | None = None
-
-
-@dataclass(slots=True)
-class Walk:
-    """One whole comparison of a wallet's list with a copy of its entries, taken in the state ``begun``.
-
-    ``total``: the length of the list. ``unlisted``: changed rows whose key is not listed. ``problem``: why the
-    comparison could not end; then there is no ``difference``.
-    """
-
-    begun: str | None
-    account: Account
-    total: int | None = None
-    difference: Difference | None = None
-    unlisted: list[ChangedRow] = field(default_factory=list)
-    problem: str | None = None
-
-    @property
-    def removed(self) -> frozenset[object]:
-        """What the list does not show, so that two walks can be compared."""
-        return frozenset([*(self.difference.removed if self.difference else ()), *self.unlisted])
 
 
 def run(run: Run, verdicts: list[Verdict], *, deep: bool, repair: bool) -> None:
@@ -259,7 +183,7 @@ class Verification:
             verdict.listed, verdict.accounted, verdict.arrived, verdict.problem = account
             return
         walk = yield from self._walk(asked, whale, changed)
-        _judge_walk(verdict, walk)
+        judge_walk(verdict, walk)
         if walk.difference is not None and (verdict.faults or walk.account.problem is not None):
             self._walks[whale.id] = walk
 
@@ -339,88 +263,7 @@ class Verification:
                 break
             last = walk
         verdict.changed = [row.id for row in changed]
-        _judge_walk(verdict, walk)
+        judge_walk(verdict, walk)
         if walk.difference is not None:
-            self._write(asked, verdict, walk, walk.difference.batch, remove=agree)
-
-    def _write(self, asked: Asked, verdict: Verdict, walk: Walk, batch: Batch, *, remove: bool) -> None:
-        """Store the difference in one transaction; with ``remove``, also what takes rows away."""
-        db, whale = self.run.db, verdict.whale
-        if remove:
-            batch.superseded += [row.id for row in walk.unlisted]
-        elif walk.removed:
-            # What was found is not certain enough to take rows away: the sync is to compare all of it by itself.
-            batch.superseded, batch.recounted = [], []
-            batch.state = asked.exchange.trades.recheck(batch.state) or batch.state
-        with db.write():
-            if trades.state(db, whale.id) != walk.begun:
-                verdict.problem = "it was not repaired, because cleanup has deleted rows of it meanwhile: try again"
-                return
-            newest = verify.newest_id(db)
-            trades.store(db, whale, batch, {}, run_id=self.run.id, now=self.run.now)
-            added = verify.ids_after(db, newest)
-        changes = [
-            (added, "added"),
-            (batch.revived, "listed again"),
-            ([each.id for each in batch.rewritten], "rewritten"),
-            ([each.id for each in batch.corrected], "corrected"),
-            (batch.superseded, "superseded"),
-        ]
-        self.run.items += sum(len(ids) for ids, _ in changes)
-        said = [f"{counted(len(ids), 'row')} {what} ({id_ranges(ids)})" for ids, what in changes if ids]
-        if recounted := len(batch.rejected) + len(batch.recounted):
-            self.run.items += recounted
-            said.append(f"{counted(recounted, 'unreadable record')} counted anew")
-        verdict.repaired = ", ".join(said)
-        if walk.removed and not remove:
-            verdict.problem = "rows were left that one of two walks did not show, or a list of another length"
-            return
-        verdict.accounted = verdict.listed
-        verdict.missing, verdict.arrived, verdict.extra, verdict.corrected, verdict.changed = 0, 0, [], [], []
-        verdict.records, verdict.problem = 0, None
-
-
-def match_changed(
-    new: Iterable[NewFill], changed: Iterable[ChangedRow]
-) -> tuple[list[Rewrite], list[NewFill], list[ChangedRow]]:
-    """Which changed rows are to hold which missing fills again; the other fills, and the other rows.
-
-    A row keeps the number of its copy where it can, so that no two rows claim the same one.
-    """
-    fills = list(new)
-    rewritten: list[Rewrite] = []
-    left = list(changed)
-    for same_copy in (True, False):
-        free: dict[tuple[int, int], list[NewFill]] = {}
-        for fill in fills:
-            free.setdefault((fill.trade.fill_key, fill.copy if same_copy else 0), []).append(fill)
-        unmatched = []
-        for row in left:
-            found = free.get((row.fill_key or 0, row.copy if same_copy else 0))
-            if found:
-                rewritten.append(Rewrite(row.id, found.pop()))
-            else:
-                unmatched.append(row)
-        left, fills = unmatched, [fill for same in free.values() for fill in same]
-    return rewritten, fills, left
-
-
-def _judge_walk(verdict: Verdict, walk: Walk) -> None:
-    """What a whole comparison says about a wallet."""
-    account, difference = walk.account, walk.difference
-    verdict.listed, verdict.accounted, verdict.arrived, verdict.problem = account
-    if difference is None:
-        verdict.problem = walk.problem
-        return
-    batch = difference.batch
-    listed = difference.missing
-    arrived = account.arrived + (walk.total or 0) - (account.listed or 0)
-    if account.problem is not None and account.accounted is not None and not walk.removed and listed <= arrived:
-        arrived = 0  # what arrived may be older than what is stored: then other trades are missing
-    verdict.listed, verdict.arrived, verdict.problem = walk.total, arrived, None
-    if account.accounted is None and walk.total is not None:
-        verdict.accounted = walk.total - listed + len(difference.removed)
-    verdict.missing = max(0, listed - arrived)
-    verdict.extra = list(batch.superseded)
-    verdict.corrected = [each.id for each in batch.corrected]
-    verdict.records = sum(isinstance(entry.key, bytes) for entry in difference.removed)
+            source = asked.exchange.trades
+            write_difference(self.run, source, verdict, walk, walk.difference.batch, remove=agree)

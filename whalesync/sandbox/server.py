@@ -1,10 +1,10 @@
-"""The simulated exchange as a real HTTP/1.1 server on loopback, with key, limits and rate enforced."""
+"""The simulated exchanges as one real HTTP/1.1 server on loopback, with key, limits and rates enforced."""
 
 import json
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -12,11 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from .books import Books
-from .queries import Refused
+from .opinion_trade.books import Books
+from .opinion_trade.queries import Refused
+from .polymarket import Polymarket
+from .polymarket.service import Answer
 
-BASE = "/openapi"
-WEB_BASE = "/api/bsc/api/v2"
+API, WEB, DATA, GAMMA = "api", "web", "data", "gamma"
+BASES = {API: "/openapi", WEB: "/api/bsc/api/v2", DATA: "/polymarket/data", GAMMA: "/polymarket/gamma"}
+"""The base addresses: Opinion.Trade's API and its front end's own, and both of Polymarket's."""
 NEED_KEY = ("/trade/", "/positions/")
 INVALID_KEY, NO_KEY, TOO_MANY = 11002, 401, 429
 MOST_RECORDED = 100_000
@@ -28,10 +31,10 @@ class Request:
 
     arrived: float
     path: str  # below the base address: "/market/7"
-    query: dict[str, str]
+    query: dict[str, str]  # of a repeated parameter the last value
     key: str | None = field(repr=False)
     status: int = 0  # of the answer; stays 0 if none was sent, or only raw bytes
-    web: bool = False  # to the front end's own API
+    service: str = API
 
 
 Fault = Callable[[Request, "Handler"], bool]
@@ -39,17 +42,18 @@ Fault = Callable[[Request, "Handler"], bool]
 
 
 class Sandbox:
-    """Serves `books`, from entering the context to leaving it, or by `serve_forever`.
+    """Serves Opinion.Trade's `books` and `polymarket`, from entering the context to leaving it, or by `serve_forever`.
 
-    `key`: the one API key it knows. `rate`: requests answered in any one second, None for no limit; the rest get HTTP
-    429 with a `Retry-After` of a second. `port`: 0 for any that is free. `latency`: seconds before each answer.
-    `fault`, which can be set at any time, is asked before each answer. The front end's own API is served beside, of
-    which the real exchange knows neither the key nor the rate.
+    `key`: the one API key that Opinion.Trade knows. `rate`: its requests answered in any one second, None for no limit;
+    the rest get HTTP 429 with a `Retry-After` of a second. Its front end's own API is served beside, of which the real
+    exchange knows neither the key nor the rate. Polymarket has limits of its own. `port`: 0 for any that is free.
+    `latency`: seconds before each answer. `fault`, which can be set at any time, is asked before each answer.
     """
 
     def __init__(
         self,
-        books: Books,
+        books: Books | None = None,
+        polymarket: Polymarket | None = None,
         *,
         key: str = "sandbox-key",
         rate: int | None = 15,
@@ -57,7 +61,8 @@ class Sandbox:
         latency: float = 0.0,
         fault: Fault | None = None,
     ) -> None:
-        self.books = books
+        self.polymarket = polymarket or Polymarket()
+        self.books = books or Books(self.polymarket.books.clock)
         self.key = key
         self.rate = rate
         self.latency = latency
@@ -71,13 +76,26 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The base address, with the port that was free if none was asked for."""
-        return f"http://127.0.0.1:{self._server.server_port}{BASE}"
+        """The base address of Opinion.Trade's API, with the port that was free if none was asked for."""
+        return self._address(API)
 
     @property
     def web_url(self) -> str:
         """The base address of the front end's own API."""
-        return f"http://127.0.0.1:{self._server.server_port}{WEB_BASE}"
+        return self._address(WEB)
+
+    @property
+    def polymarket_data_url(self) -> str:
+        """The base address of Polymarket's Data API, below which its paths begin with /v2."""
+        return self._address(DATA)
+
+    @property
+    def polymarket_gamma_url(self) -> str:
+        """The base address of Polymarket's Gamma."""
+        return self._address(GAMMA)
+
+    def _address(self, service: str) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}{BASES[service]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -100,9 +118,13 @@ class Sandbox:
     def _serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)
 
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How many requests came to each service and path."""
+        return Counter((request.service, request.path) for request in list(self.requests))
+
     def busiest_second(self) -> int:
-        """The most requests to the API with the rate that arrived within any one second, refused ones included."""
-        arrivals = sorted(request.arrived for request in list(self.requests) if not request.web)
+        """The most requests to Opinion.Trade's API that arrived within any one second, refused ones included."""
+        arrivals = sorted(request.arrived for request in list(self.requests) if request.service == API)
         most = first = 0
         for last, arrived in enumerate(arrivals):
             while arrived - arrivals[first] >= 1:
@@ -117,9 +139,14 @@ class Sandbox:
             if len(self.requests) > MOST_RECORDED:
                 del self.requests[: MOST_RECORDED // 2]
 
-    def admit(self, arrived: float) -> bool:
-        """Whether the rate allows this request. Refused requests do not count against it."""
-        if self.rate is None:
+    def admit(self, request: Request) -> bool:
+        """Whether the limits of its service allow a request. Opinion.Trade does not count those that it refuses."""
+        arrived = request.arrived
+        if request.service in (DATA, GAMMA):
+            with self._lock:
+                limits = self.polymarket.limits
+                return limits is None or limits.admit(request.service, request.path, arrived)
+        if self.rate is None or request.service == WEB:
             return True
         with self._lock:
             while self._admitted and arrived - self._admitted[0] >= 1:
@@ -130,8 +157,8 @@ class Sandbox:
             return True
 
     def answer(self, request: Request) -> Any:
-        """The result of a request; raises Refused. Only wallets need a key, but a wrong key is refused everywhere."""
-        if request.web:
+        """Opinion.Trade's result; raises Refused. Only wallets need a key, but a wrong key is refused everywhere."""
+        if request.service == WEB:
             return self.books.answer_web(request.path, request.query)
         if request.key is None and request.path.startswith(NEED_KEY):
             raise Refused(NO_KEY, "apikey is required")
@@ -159,24 +186,36 @@ class Handler(BaseHTTPRequestHandler):
         arrived = time.monotonic()
         sandbox = self.server.sandbox
         parts = urlsplit(self.path)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        web = parts.path.startswith(f"{WEB_BASE}/")
-        base = WEB_BASE if web else BASE
-        # A path outside the base address must not match a path inside.
-        path = parts.path.removeprefix(base) if parts.path.startswith(f"{base}/") else f"/..{parts.path}"
-        self.request_seen = Request(arrived, path, query, self.headers["apikey"], web=web)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        # A path outside the base addresses must not match a path inside.
+        service, path = API, f"/..{parts.path}"
+        for each, base in BASES.items():
+            if parts.path.startswith(f"{base}/"):
+                service, path = each, parts.path.removeprefix(base)
+        self.request_seen = Request(arrived, path, dict(pairs), self.headers["apikey"], service=service)
         sandbox.record(self.request_seen)
-        if not web and not sandbox.admit(arrived):
-            self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), {"Retry-After": "1"})
+        polymarket = service in (DATA, GAMMA)
+        if not sandbox.admit(self.request_seen):
+            if polymarket:
+                self._send_answer(sandbox.polymarket.over_limit())
+            else:
+                self.send(429, sandbox.wrap(None, TOO_MANY, "Too many requests"), {"Retry-After": "1"})
             return
         if sandbox.latency:
             sandbox.stopping.wait(sandbox.latency)
         if sandbox.fault and sandbox.fault(self.request_seen, self):
             return
+        if polymarket:
+            agent = self.headers["User-Agent"] or ""
+            self._send_answer(sandbox.polymarket.answer(service, path, pairs, self.path, agent))
+            return
         try:
             self.send(200, sandbox.wrap(sandbox.answer(self.request_seen)))
         except Refused as refusal:
             self.send(refusal.status, sandbox.wrap(None, refusal.number, str(refusal)))
+
+    def _send_answer(self, answer: Answer) -> None:
+        self.send(answer.status, answer.body, answer.headers)
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a well-formed answer; `headers` go over the usual ones."""

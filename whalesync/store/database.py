@@ -14,20 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from whalesync.errors import DamagedDatabase, DatabaseBusy, ForeignDatabase, NoDatabase, StoreError
+from whalesync.errors import DamagedDatabase, DatabaseBusy, NoDatabase, StoreError
+from whalesync.store.file import RESTORE, header, identity, is_ready, size
 from whalesync.store.locks import FileLock
 
-APPLICATION_ID = 0x7768616C  # "whal", at byte 68 of the file (sqlite.org/fileformat.html)
-SCHEMA_VERSION = 5  # the number of steps in migrations/
 BUSY_SECONDS = 10.0
 BUSY_AGAIN_SECONDS = 1.0
 BUSY_POLL_SECONDS = 0.002
 OPEN_SECONDS = 300.0  # another process may be bringing a large file up to date: a million trades take 15 s
-
-RESTORE = (
-    "'whalesync restore FILE --force' puts a copy made with 'whalesync backup' in its place; or name another file with"
-    " --db"
-)
 
 Params = Sequence[Any] | dict[str, Any]
 
@@ -49,17 +43,17 @@ class Database:
 
     def rows(self, sql: str, params: Params = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
-        with self._translated():
+        with translated(self.path):
             return self.connection.execute(sql, params).fetchall()
 
     def each(self, sql: str, params: Params = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query one by one, for more than memory should hold."""
-        with self._translated():
+        with translated(self.path):
             yield from self.connection.execute(sql, params)
 
     def one(self, sql: str, params: Params = ()) -> Any:
         """The first row of a query, or None."""
-        with self._translated():
+        with translated(self.path):
             return self.connection.execute(sql, params).fetchone()
 
     def value(self, sql: str, params: Params = ()) -> Any:
@@ -69,17 +63,17 @@ class Database:
 
     def execute(self, sql: str, params: Params = ()) -> int:
         """Run one writing statement; returns the number of rows it touched."""
-        with self._translated():
+        with translated(self.path):
             return self.connection.execute(sql, params).rowcount
 
     def insert(self, sql: str, params: Params = ()) -> int:
         """Run one INSERT; returns the id of the new row."""
-        with self._translated():
+        with translated(self.path):
             return self.connection.execute(sql, params).lastrowid or 0
 
     def execute_many(self, sql: str, rows: Iterable[Params]) -> int:
         """Run one writing statement for many rows; returns how many it touched."""
-        with self._translated():
+        with translated(self.path):
             return self.connection.executemany(sql, rows).rowcount
 
     @contextmanager
@@ -190,7 +184,7 @@ class Database:
         Raises:
             StoreError: as ``open_existing``.
         """
-        if _identity(self.path) == self._identity and self.fact("restored_at") == self._restored_at:
+        if identity(self.path) == self._identity and self.fact("restored_at") == self._restored_at:
             return False
         may_write = not self.value("PRAGMA query_only")
         self.close()
@@ -202,7 +196,7 @@ class Database:
 
     def connect_again(self) -> Database:
         """Make a second connection to the same file in this process, which must not open the file in another way."""
-        return _connect(self.path)
+        return connect(self.path)
 
     def allow_writing(self) -> None:
         """Allow writing to a file that was opened by ``open_existing``."""
@@ -210,11 +204,11 @@ class Database:
 
     def wal_bytes(self) -> int:
         """The size of the WAL beside the file."""
-        return _size(self.path, "-wal")
+        return size(self.path, "-wal")
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back."""
-        with self._translated():
+        with translated(self.path):
             self.connection.close()
 
     def __enter__(self) -> Database:
@@ -222,13 +216,6 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as exc:
-            translate(exc, self.path)
 
 
 def open_database(path: Path) -> Database:
@@ -241,7 +228,7 @@ def open_database(path: Path) -> Database:
         DamagedDatabase, StoreError: it cannot be read or made.
         DatabaseBusy: another process is still making it or bringing it up to date after OPEN_SECONDS.
     """
-    if not _is_ready(path):
+    if not is_ready(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -252,9 +239,11 @@ def open_database(path: Path) -> Database:
                     f"another process has been making {path} or bringing it up to date for over {OPEN_SECONDS:.0f} s: "
                     f"wait until it is done; 'fuser {lock.path}' shows which it is"
                 )
-            if not _is_ready(path):
-                _bring_up_to_date(path)
-    database = _connect(path)
+            if not is_ready(path):
+                from whalesync.store.making import bring_up_to_date  # slow to load, and rarely needed
+
+                bring_up_to_date(path)
+    database = connect(path)
     try:
         database._restored_at = database.fact("restored_at")
     except StoreError:
@@ -270,15 +259,16 @@ def open_existing(path: Path) -> Database:
         NoDatabase: there is none yet.
         StoreError: as ``open_database``.
     """
-    if not _header(path):
+    if not header(path):
         raise NoDatabase(f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it")
     database = open_database(path)
     database.execute("PRAGMA query_only = ON")
     return database
 
 
-def _connect(path: Path) -> Database:
-    identity = _identity(path)  # before it is opened: if it is replaced between the two, that is noticed
+def connect(path: Path) -> Database:
+    """A connection to the file as it is."""
+    found = identity(path)  # before it is opened: if it is replaced between the two, that is noticed
     try:
         # autocommit: transactions are begun by write() and read() alone
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -287,7 +277,7 @@ def _connect(path: Path) -> Database:
     connection.row_factory = sqlite3.Row
     # For searches: LIKE folds ASCII only, and takes % and _ for wildcards.
     connection.create_function("casefold", 1, str.casefold, deterministic=True)
-    database = Database(path, connection, identity)
+    database = Database(path, connection, found)
     try:
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA foreign_keys = ON")
@@ -298,139 +288,18 @@ def _connect(path: Path) -> Database:
     return database
 
 
-def _is_ready(path: Path) -> bool:
-    """Whether the file is there, of this schema and in WAL mode, as its header says.
-
-    Read as bytes and not through SQLite, which would leave its traces on a file that is not ours. Our
-    header always stands in the main file: it is written before the file goes over to WAL. Never called while
-    this process has the file open: closing it here would take SQLite's locks away (sqlite.org/howtocorrupt.html).
-    """
-    header = _header(path)
-    if not header:
-        return False
-    # Without WAL: restored from a copy that is not in WAL mode, or killed on the way to it.
-    is_wal = header[18:19] == b"\2" and not _size(path, "-journal")
-    return _schema(path, header, RESTORE) == SCHEMA_VERSION and is_wal
-
-
-def check_is_ours(path: Path, advice: str) -> None:
-    """Check by its header that a file is a database of ours that this version can use; ``advice``: what to do if not.
-
-    Raises:
-        ForeignDatabase: it is not.
-        StoreError: it cannot be read.
-    """
-    _schema(path, _header(path), advice)
-
-
-def _schema(path: Path, header: bytes, advice: str) -> int:
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise ForeignDatabase(f"{path} is not an SQLite database, or its header is damaged: {advice}")
-    # sqlite.org/fileformat.html
-    version, application = (int.from_bytes(header[offset : offset + 4], "big") for offset in (60, 68))
-    if application != APPLICATION_ID:
-        raise ForeignDatabase(f"{path} is the database of another program and was not touched: {advice}")
-    if version > SCHEMA_VERSION:
-        raise ForeignDatabase(
-            f"{path} was written by a newer whalesync (schema {version}, this one knows {SCHEMA_VERSION}) and was "
-            "not touched: upgrade whalesync"
-        )
-    return version
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file at the path from another one; None if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _header(path: Path) -> bytes:
-    """The first bytes of the file; none if it does not exist or is empty."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise StoreError(f"{path} is not a regular file: name another with --db")
-        with open(path, "rb") as file:
-            return file.read(100)
-    except FileNotFoundError:
-        return b""
-    except OSError as exc:
-        raise StoreError(
-            f"cannot open {path} ({exc.strerror}): this user needs permission to read it; or name another file"
-        ) from exc
-
-
-def _size(path: Path, suffix: str) -> int:
-    """The size of what SQLite keeps beside the file; 0 if there is none."""
-    path = path.resolve()  # beside the file itself, not beside a link to it
-    try:
-        return path.with_name(path.name + suffix).stat().st_size
-    except OSError:
-        return 0
-
-
-def _bring_up_to_date(path: Path) -> None:
-    if not _header(path):
-        _make(path.resolve())
-        return
-    with _connect(path) as database:
-        # A commit that was killed before its checkpoint stands in the WAL, where the header does not show it.
-        if database.value("PRAGMA user_version") != SCHEMA_VERSION:
-            # Tables are replaced under the rows and views that refer to them; all references are checked afterwards.
-            database.execute("PRAGMA foreign_keys = OFF")
-            database.execute("PRAGMA legacy_alter_table = ON")
-            _apply_steps(database)
-        database.value("PRAGMA journal_mode = WAL")
-        database.checkpoint()
-
-
-def _make(path: Path) -> None:
-    """Make the file under another name: under its own there is all of it, or nothing, whatever happens meanwhile."""
-    new = path.with_name(path.name + ".new")
-    try:
-        for leftover in (new, *beside(new), *beside(path)):
-            leftover.unlink(missing_ok=True)  # SQLite would play an old journal into the new file
-        with _connect(new) as database:
-            # So that cleanup can give pages back to the file system; it takes effect on an empty file only.
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            _apply_steps(database)
-            database.value("PRAGMA journal_mode = WAL")
-        if path.exists():
-            new.chmod(path.stat().st_mode & 0o777)
-        new.replace(path)
-    except OSError as exc:
-        raise StoreError(
-            f"cannot make the database {path} ({exc.strerror}): this user must be able to write the folder"
-        ) from exc
-
-
-def beside(path: Path) -> list[Path]:
-    """What SQLite keeps beside a database file while it is in use, whether it exists or not."""
-    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
-
-
 def bindable(text: str) -> str:
     """Text from a command line as SQLite takes it: bytes that are not UTF-8 arrive as lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _apply_steps(database: Database) -> None:
-    from sqlite_utils import Database as SqliteUtils  # slow to load, and needed only here
-
-    from whalesync.store.migrations import steps
-
-    with database.write():
-        dangling = len(database.rows("PRAGMA foreign_key_check"))  # rows that somebody has deleted by hand
-        with database._translated():
-            steps.apply(SqliteUtils(database.connection, execute_plugins=False))
-        if len(database.rows("PRAGMA foreign_key_check")) > dangling:
-            raise DamagedDatabase(f"{database.path} has rows that refer to missing rows: {RESTORE}")
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        if database.fact("made_at") is None:
-            database.remember("made_at", int(time.time() * 1000))
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors in our words, as ``translate``."""
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        translate(exc, path)
 
 
 def translate(exc: sqlite3.Error, path: Path) -> NoReturn:

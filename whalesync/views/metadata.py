@@ -1,19 +1,11 @@
-"""What the tables, views and columns of the file mean, and queries to begin with: Datasette's metadata, and the README.
-
-The format is that of Datasette 0.65 (docs.datasette.io/en/stable/metadata.html).
-"""
+"""What the tables, views and columns of the file mean: for Datasette, and for the README."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-TITLE = "whalesync"
-ABOUT = (
-    "Every trade of the whales that are watched on prediction exchanges. Money is in USD, prices are from 0 to 1. Times"
-    " whose names end in _at, and timestamp, are milliseconds since 1970 UTC. An empty cell means: not known."
-)
+from whalesync.records import STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,69 +27,88 @@ class Table:
     size: int = 50
 
 
-_MARKET = "our number of the market, see markets"
-_WHALE = "our number of the whale, see whales"
-_REVISION = "a number that grows over the whole file with every change of a row"
-_STATE = "open; won, lost: the market is resolved; void: it ended without a result; closed: sold or merged"
-
-_ACTIVITY = {
-    "id": "grows with each trade that is stored",
-    "time": "when it was made, UTC",
+#: meanings of columns that several tables have, in any table
+_COMMON = {
+    "whale_id": "our number of the whale, see whales",
     "whale_label": "its name on the watch list",
+    "whale_address": "the wallet",
+    "market_id": "our number of the market, see markets",
     "market_title": "the market's title, after that of its topic",
-    "action": "BUY, SELL, or what else the exchange says",
+    "market_category": "the market's first label",
+    "market_external_id": "the exchange's id of the market",
+    "market_url": "the market's page",
+    "platform": "the exchange",
     "outcome": "YES or NO",
     "outcome_label": "the outcome, as the exchange names it",
+    "token_id": "the token of the outcome",
+    "updated_at": "when the row last changed",
+    "revision": "a number that grows over the whole file with every change of a row",
+}
+
+#: and those of a trade
+_TRADE = _COMMON | {
+    "id": "grows with each trade that is stored",
+    "time": "when it was made, UTC",
+    "timestamp": "when it was made",
+    "action": "BUY, SELL, or what else the exchange says",
     "amount": "USD that were paid or received",
     "price": "USD a share, from 0 to 1",
     "shares": "how many",
     "fee": "USD",
     "profit": "USD that it has realized, by the exchange; of sales and merges",
     "tx_hash": "the transaction",
-    "whale_address": "the wallet",
-    "market_category": "the market's first label",
-    "market_external_id": "the exchange's id of the market",
-    "market_url": "the market's page",
-    "whale_id": _WHALE,
-    "market_id": _MARKET,
-    "platform": "the exchange",
-    "timestamp": "when it was made",
     "visible_at": "since when the tier sees it, UTC",
+    "visible_to_pro_plus_at": "since when Pro Plus sees it",
+    "visible_to_pro_at": "since when Pro sees it",
+    "visible_to_free_at": "since when Free sees it",
 }
 
+#: and those of a position
+_POSITION = _COMMON | {
+    "state": "open; won, lost: the market is resolved; void: it ended without a result; closed: sold or merged",
+    "shares": "how many are held, or were held to the end",
+    "avg_price": "USD that were paid for a share",
+    "price": "the latest price; 1 or 0 once it is won or lost",
+    "value": "USD: the shares at the latest price",
+    "cost": "USD that were paid for all of them",
+    "unrealized_profit": "USD: the value less the cost; of open positions",
+    "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
+    "realized_profit": "USD, by the exchange; of what was sold or merged",
+    "gap": "why a figure is not certain",
+}
+
+
+def _of(meanings: Mapping[str, str], names: str) -> dict[str, str]:
+    """The meanings of these columns, in this order."""
+    return {name: meanings[name] for name in names.split()}
+
+
+_ACTIVITY = _of(
+    _TRADE,
+    "id time whale_label market_title action outcome outcome_label amount price shares fee profit tx_hash whale_address"
+    " market_category market_external_id market_url whale_id market_id platform timestamp",
+)
+_TIER = _ACTIVITY | _of(_TRADE, "visible_at")
+
 TABLES: Mapping[str, Table] = {
-    "activity_pro_plus": Table("The trades that Pro Plus sees now, newest first.", _ACTIVITY, facets=("action",)),
-    "activity_pro": Table("The trades that Pro sees now: 30 s after they were made, newest first.", _ACTIVITY),
-    "activity_free": Table("The trades that Free sees now: 15 min after they were made, newest first.", _ACTIVITY),
+    "activity_pro_plus": Table("The trades that Pro Plus sees now, newest first.", _TIER, facets=("action",)),
+    "activity_pro": Table("The trades that Pro sees now: 30 s after they were made, newest first.", _TIER),
+    "activity_free": Table("The trades that Free sees now: 15 min after they were made, newest first.", _TIER),
     "holdings": Table(
         "Every position with its whale and market, in cents: open ones first, the most valuable of them first.",
         {
             "id": "as in positions",
-            "whale_label": "its name on the watch list",
-            "market_title": "the market's title, after that of its topic",
-            "outcome": "YES or NO",
-            "outcome_label": "the outcome, as the exchange names it",
-            "state": _STATE,
-            "shares": "how many are held, or were held to the end",
-            "avg_price": "USD that were paid for a share",
-            "price": "the latest price; 1 or 0 once it is won or lost",
-            "value": "USD: the shares at the latest price",
-            "cost": "USD that were paid for all of them",
-            "unrealized_profit": "USD: the value less the cost; of open positions",
-            "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
-            "realized_profit": "USD, by the exchange; of what was sold or merged",
-            "gap": "why a figure is not certain",
-            "whale_address": "the wallet",
+            **_of(
+                _POSITION,
+                "whale_label market_title outcome outcome_label state shares avg_price price value cost"
+                " unrealized_profit settled_profit realized_profit gap whale_address",
+            ),
             "first_seen": "when it was first seen, UTC",
             "closed": "when it was closed, UTC",
-            "market_category": "the market's first label",
-            "market_external_id": "the exchange's id of the market",
+            **_of(_POSITION, "market_category market_external_id"),
             "market_status": "as in markets",
             "market_result": "yes or no",
-            "market_url": "the market's page",
-            "whale_id": _WHALE,
-            "market_id": _MARKET,
-            "platform": "the exchange",
+            **_of(_POSITION, "market_url whale_id market_id platform"),
         },
         facets=("state",),
     ),
@@ -120,7 +131,7 @@ TABLES: Mapping[str, Table] = {
             "realized_profit": "USD: what the exchange says of sales and merges, over the whole known history",
             "created_at": "when it was put on the watch list",
             "updated_at": "when the row last changed",
-            "revision": _REVISION,
+            "revision": _COMMON["revision"],
             "settled_profit": "USD of positions that were held until their market was resolved",
             "open_profit": "USD of open positions at the latest prices",
             "open_value": "USD: the value of open positions at the latest prices",
@@ -143,7 +154,7 @@ TABLES: Mapping[str, Table] = {
             "parent_external_id": "that of its topic",
             "title": "without that of its topic",
             "category": "its first label, else that of its topic, else other",
-            "status": "created, activated, resolving, resolved, failed or deleted; empty: known only from a trade",
+            "status": f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}; empty: known only from a trade",
             "yes_label": "the name of the first outcome",
             "no_label": "the name of the second outcome",
             "yes_token_id": "the token of the first outcome",
@@ -163,7 +174,7 @@ TABLES: Mapping[str, Table] = {
             "url": "its page",
             "created_at": "when it was made, by the exchange, or when first seen",
             "updated_at": "when the row last changed",
-            "revision": _REVISION,
+            "revision": _COMMON["revision"],
             "looked_up_at": "when the exchange was last asked for it by its id",
         },
         sort_desc="volume",
@@ -173,28 +184,16 @@ TABLES: Mapping[str, Table] = {
         "One row for each outcome that a whale holds or held; holdings shows them with names.",
         {
             "id": "our number",
-            "whale_id": _WHALE,
-            "market_id": _MARKET,
-            "platform": "the exchange",
-            "token_id": "the token of the outcome",
-            "outcome": "YES or NO",
-            "outcome_label": "the outcome, as the exchange names it",
-            "shares": "how many are held, or were held to the end",
-            "avg_price": "USD that were paid for a share",
-            "cost": "USD that were paid for all of them",
-            "price": "the latest price; 1 or 0 once it is won or lost",
-            "value": "USD: the shares at the latest price",
-            "unrealized_profit": "USD: the value less the cost; of open positions",
-            "state": _STATE,
-            "settled_profit": "USD: the shares at 1 or 0, less their cost; of won and lost positions",
-            "realized_profit": "USD, by the exchange; of what was sold or merged",
-            "gap": "why a figure is not certain",
+            **_of(
+                _POSITION,
+                "whale_id market_id platform token_id outcome outcome_label shares avg_price cost price value"
+                " unrealized_profit state settled_profit realized_profit gap",
+            ),
             "first_seen_at": "when it was first seen",
             "listed_at": "when the exchange last listed it, if it does so no longer",
             "unlisted_since": "since when the exchange lists it no longer",
             "closed_at": "when it was closed",
-            "updated_at": "when the row last changed",
-            "revision": _REVISION,
+            **_of(_POSITION, "updated_at revision"),
         },
         sort_desc="value",
         facets=("state",),
@@ -203,28 +202,17 @@ TABLES: Mapping[str, Table] = {
         "One row for each fill; the activity views show them with names.",
         {
             "id": "grows with each trade that is stored, and is never used again",
-            "whale_id": _WHALE,
-            "market_id": _MARKET,
-            "platform": "the exchange",
-            "tx_hash": "the transaction",
-            "action": "BUY, SELL, or what else the exchange says",
-            "outcome": "YES or NO",
-            "amount": "USD that were paid or received",
-            "price": "USD a share, from 0 to 1",
-            "shares": "how many",
-            "fee": "USD",
-            "profit": "USD that it has realized, by the exchange; of sales and merges",
-            "timestamp": "when it was made",
-            "visible_to_pro_plus_at": "since when Pro Plus sees it",
-            "visible_to_pro_at": "since when Pro sees it",
-            "visible_to_free_at": "since when Free sees it",
+            **_of(
+                _TRADE,
+                "whale_id market_id platform tx_hash action outcome amount price shares fee profit timestamp"
+                " visible_to_pro_plus_at visible_to_pro_at visible_to_free_at",
+            ),
             "fill_key": "tells fills apart: a hash of what is final when a fill happens",
             "copy": "1, 2, … for fills that agree in everything",
-            "outcome_label": "the outcome, as the exchange names it",
-            "token_id": "the token of the outcome",
+            **_of(_TRADE, "outcome_label token_id"),
             "stored_at": "when it was stored",
             "superseded_at": "since when the exchange no longer lists it; such a row counts for nothing",
-            "revision": _REVISION,
+            **_of(_TRADE, "revision"),
             "changed_at": "when its content last changed after it was stored",
         },
         sort_desc="timestamp",
@@ -295,16 +283,14 @@ INTERNAL: Mapping[str, Table] = {
     "activity": Table(
         "Every trade that counts: what the activity views are made from.",
         {
-            **{name: text for name, text in _ACTIVITY.items() if name != "visible_at"},
-            "visible_to_pro_plus_at": "since when Pro Plus sees it",
-            "visible_to_pro_at": "since when Pro sees it",
-            "visible_to_free_at": "since when Free sees it",
+            **_ACTIVITY,
+            **_of(_TRADE, "visible_to_pro_plus_at visible_to_pro_at visible_to_free_at"),
         },
     ),
     "whale_cursors": Table(
         "How far each wallet's lists have been read.",
         {
-            "whale_id": _WHALE,
+            "whale_id": _COMMON["whale_id"],
             "state": "of the sync of its trades",
             "left_out_since": "since when runs have had no time for it",
             "trades_changed": "1 if its trades have changed since its positions were last worked out",
@@ -314,7 +300,7 @@ INTERNAL: Mapping[str, Table] = {
     "removed_sums": Table(
         "What cleanup has deleted, by whale and UTC day, so that totals do not fall.",
         {
-            "whale_id": _WHALE,
+            "whale_id": _COMMON["whale_id"],
             "day": "its first millisecond",
             "volume": "USD",
             "profit": "USD",
@@ -326,9 +312,9 @@ INTERNAL: Mapping[str, Table] = {
     "removed_flows": Table(
         "What the trades that cleanup has deleted did to each position.",
         {
-            "whale_id": _WHALE,
-            "market_id": _MARKET,
-            "outcome": "YES or NO",
+            "whale_id": _COMMON["whale_id"],
+            "market_id": _COMMON["market_id"],
+            "outcome": _COMMON["outcome"],
             "label": "the outcome, as the exchange names it",
             "shares_in": "bought or split",
             "cost_in": "USD that were paid for them",
@@ -356,91 +342,3 @@ INTERNAL: Mapping[str, Table] = {
     "facts": Table("A few numbers, such as when the file was made.", {"name": "which", "value": "the number"}),
 }
 """Not for reading: hidden in Datasette."""
-
-QUERIES: Mapping[str, tuple[str, str]] = {
-    "top_whales": (
-        "The top whales of this week",
-        """\
-SELECT coalesce(label, address) AS whale, volume_7d, total_volume, realized_profit
-FROM whales ORDER BY volume_7d DESC LIMIT 10;""",
-    ),
-    "largest_markets": (
-        "The open markets with the highest volume, and their prices",
-        """\
-SELECT market.external_id, topic.title AS topic, market.title, market.yes_price, market.no_price,
-  round(market.volume, 2) AS volume, market.liquidity, market.category
-FROM markets AS market LEFT JOIN markets AS topic ON topic.platform = market.platform
-  AND topic.kind = 'topic' AND topic.external_id = market.parent_external_id
-WHERE market.kind = 'market' AND market.status = 'activated' ORDER BY market.volume DESC LIMIT 20;""",
-    ),
-    "last_market": (
-        "What the whales do in one market (here the one traded last)",
-        """\
-SELECT whale_label, outcome, action, count(*) AS fills, sum(amount) AS usd
-FROM activity_pro_plus
-WHERE market_id = (SELECT market_id FROM whale_activity ORDER BY timestamp DESC LIMIT 1)
-GROUP BY whale_address, outcome, action ORDER BY usd DESC;""",
-    ),
-    "transactions": (
-        "The fills of one transaction together, the latest transactions first",
-        """\
-SELECT tx_hash, datetime(timestamp / 1000, 'unixepoch') AS time, count(*) AS fills, sum(amount) AS usd
-FROM activity
-WHERE timestamp > (SELECT max(timestamp) - 86400000 FROM whale_activity)
-GROUP BY tx_hash ORDER BY timestamp DESC LIMIT 20;""",
-    ),
-    "free_feed": (
-        "The feed of a tier",
-        """\
-SELECT time, whale_label, action, outcome, amount, price, market_title FROM activity_free LIMIT 50;""",
-    ),
-    "open_positions": (
-        "Who holds what",
-        """\
-SELECT whale_label, market_title, outcome, shares, avg_price, price, value, unrealized_profit
-FROM holdings WHERE state = 'open' LIMIT 20;""",
-    ),
-    "profit": (
-        "Who profits, and how",
-        """\
-SELECT coalesce(label, address) AS whale, realized_profit, settled_profit, open_profit, win_rate, profit_complete
-FROM whales ORDER BY realized_profit + settled_profit DESC LIMIT 20;""",
-    ),
-    "failed_runs": (
-        "The runs that failed, or failed in a part",
-        """\
-SELECT datetime(started_at / 1000, 'unixepoch') AS started, type, status, error_count, error
-FROM sync_logs WHERE error IS NOT NULL ORDER BY id DESC LIMIT 20;""",
-    ),
-}
-"""By name: title and SQL."""
-
-
-# Datasette lists the columns' meanings above the rows, one below the other, which fills the first screen.
-_STYLE = "<style>dl.column-descriptions {columns: 20em; font-size: 0.8rem; max-height: 11em; overflow: auto}</style>"
-
-
-def datasette(database: str) -> dict[str, Any]:
-    """Return Datasette's metadata for a file; ``database`` is its name without the ending, as Datasette calls it."""
-    tables = {name: _shown(table) for name, table in TABLES.items()}
-    tables |= {name: {**_shown(table), "hidden": True} for name, table in INTERNAL.items()}
-    tables["_sqlite_migrations"] = {"hidden": True}
-    queries = {name: {"title": title, "sql": sql} for name, (title, sql) in QUERIES.items()}
-    return {
-        "title": TITLE,
-        "description": ABOUT,
-        "databases": {database: {"description": ABOUT, "tables": tables, "queries": queries}},
-    }
-
-
-def _shown(table: Table) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "description_html": table.about + _STYLE,
-        "columns": dict(table.columns),
-        "size": table.size,
-    }
-    if table.sort_desc:
-        shown["sort_desc"] = table.sort_desc
-    if table.facets:
-        shown["facets"] = list(table.facets)
-    return shown

@@ -13,7 +13,8 @@ from whalesync.jobs.health import JobHealth, State, job_health, overall_ok
 from whalesync.jobs.table import JOBS, Job, command_of
 from whalesync.settings import TIME_BUDGET, Settings
 from whalesync.store import alerts, rejected, sync_log, totals
-from whalesync.store.database import SCHEMA_VERSION, Database, beside
+from whalesync.store.database import Database
+from whalesync.store.file import SCHEMA_VERSION, beside
 from whalesync.store.locks import is_held
 from whalesync.store.totals import Totals
 from whalesync.views.grid import Column, print_table, print_text

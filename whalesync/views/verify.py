@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from whalesync import text
 from whalesync.exchanges import title_of
-from whalesync.jobs.verify import Verdict
+from whalesync.jobs.verdict import Verdict
 from whalesync.views.grid import Column, print_table, print_text
 from whalesync.views.tables import ADD_A_WHALE, exchange
 

@@ -16,9 +16,18 @@ from whalesync.errors import (
 )
 from whalesync.exchanges.base import Catalog, Holdings
 from whalesync.exchanges.http import Client
-from whalesync.exchanges.opinion_trade import markets, parsing, positions
+from whalesync.exchanges.opinion_trade import markets, positions
 from whalesync.exchanges.opinion_trade.lists import ListQuery
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE, PageRequest, TradePage
+from whalesync.exchanges.opinion_trade.parsing.markets import (
+    MarketDetail,
+    MarketPage,
+    parse_detail,
+    parse_liquidity,
+    parse_markets,
+    parse_price,
+)
+from whalesync.exchanges.opinion_trade.parsing.wallets import PositionPage, parse_positions, parse_trades
 from whalesync.records import ACTIVATED
 
 KEY_HEADER = "apikey"
@@ -45,45 +54,45 @@ class Api:
     def fetch_trades(self, wallet: str, request: PageRequest) -> TradePage:
         """A page of a wallet's trades, newest first."""
         result = self._client.get(f"/trade/user/{wallet}", {"page": request.number, "limit": request.limit})
-        return parsing.parse_trades(result, request.limit)
+        return parse_trades(result, request.limit)
 
     def count_trades(self, wallet: str) -> int:
         """How many trades the exchange lists of a wallet."""
         return self.fetch_trades(wallet, PageRequest(limit=1, number=1)).total
 
-    def fetch_markets(self, query: ListQuery, number: int) -> parsing.MarketPage:
+    def fetch_markets(self, query: ListQuery, number: int) -> MarketPage:
         """Page ``number`` (from 1) of a list of markets, newest first."""
         params: dict[str, Any] = {"page": number, "limit": LARGEST_PAGE, "marketType": ALL_TYPES, "sortBy": BY_NEWEST}
         if query.collection is not None:
             params["collectionType"] = query.collection
         if query.only_open:
             params["status"] = ACTIVATED
-        return parsing.parse_markets(self._client.get("/market", params), LARGEST_PAGE)
+        return parse_markets(self._client.get("/market", params), LARGEST_PAGE)
 
-    def fetch_market(self, external_id: str) -> parsing.MarketDetail:
+    def fetch_market(self, external_id: str) -> MarketDetail:
         """A binary market or a child. Raises UnknownMarket, as the next two."""
-        return parsing.parse_detail(self._client.get(f"/market/{external_id}", {}))
+        return parse_detail(self._client.get(f"/market/{external_id}", {}))
 
-    def fetch_topic(self, external_id: str) -> parsing.MarketDetail:
+    def fetch_topic(self, external_id: str) -> MarketDetail:
         """A topic with all its children."""
-        return parsing.parse_detail(self._client.get(f"/market/categorical/{external_id}", {}))
+        return parse_detail(self._client.get(f"/market/categorical/{external_id}", {}))
 
-    def fetch_by_slug(self, slug: str) -> parsing.MarketDetail:
+    def fetch_by_slug(self, slug: str) -> MarketDetail:
         """A binary market or a topic; the slug of a child leads to its topic."""
-        return parsing.parse_detail(self._client.get(f"/market/slug/{quote(slug, safe='')}", {}))
+        return parse_detail(self._client.get(f"/market/slug/{quote(slug, safe='')}", {}))
 
     def fetch_price(self, token_id: str) -> float | None:
         """The latest price of a token, from 0 to 1; None if it never traded. Some of those are refused instead."""
-        return parsing.parse_price(self._client.get("/token/latest-price", {"token_id": token_id}))
+        return parse_price(self._client.get("/token/latest-price", {"token_id": token_id}))
 
     def fetch_liquidity(self, token_id: str) -> float:
         """USD resting in a token's order book, on both sides. A token without a book is refused."""
-        return parsing.parse_liquidity(self._client.get("/token/orderbook", {"token_id": token_id}))
+        return parse_liquidity(self._client.get("/token/orderbook", {"token_id": token_id}))
 
-    def fetch_positions(self, wallet: str, number: int) -> parsing.PositionPage:
+    def fetch_positions(self, wallet: str, number: int) -> PositionPage:
         """Page ``number`` (from 1) of what a wallet holds, the most shares first."""
         result = self._client.get(f"/positions/user/{wallet}", {"page": number, "limit": LARGEST_PAGE})
-        return parsing.parse_positions(result, LARGEST_PAGE)
+        return parse_positions(result, LARGEST_PAGE)
 
     def list_positions(self, wallet: str) -> Holdings:
         """Read all pages of a wallet's positions; see ``positions``."""

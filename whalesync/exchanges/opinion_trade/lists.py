@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from whalesync.exchanges.base import Key
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE
-from whalesync.exchanges.opinion_trade.parsing import MarketPage
+from whalesync.exchanges.opinion_trade.parsing.markets import MarketPage
 from whalesync.records import DAY_MS, Market, RejectedRecord
 
 #: the exchange's numbers (``collectionType``), and our names in messages

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whalesync.errors import AuthenticationError, ExchangeError, InvalidResponse, RequestRefused, UnknownMarket
 from whalesync.exchanges.base import Call, Catalog, Key, StoredMarket, Task
-from whalesync.exchanges.opinion_trade.parsing import MarketDetail, web_page
+from whalesync.exchanges.opinion_trade.parsing.markets import MarketDetail, web_page
 from whalesync.records import DAY_MS, MARKET, TOPIC, Market, RejectedRecord
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from math import ceil
 
 from whalesync.exchanges.base import Holdings
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE
-from whalesync.exchanges.opinion_trade.parsing import PositionPage
+from whalesync.exchanges.opinion_trade.parsing.wallets import PositionPage
 from whalesync.records import Position, RejectedRecord
 
 MOST_PAGES = 500

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from .wire import Record
+from ..values import Record
 
 PAGE_SIZE, LARGEST_PAGE = 10, 20
 

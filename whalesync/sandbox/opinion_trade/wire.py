@@ -4,12 +4,11 @@ The `make_*` functions fill in what a caller does not name, so that a test names
 prices, shares and volumes are decimal strings; times are Unix seconds, 0 meaning none.
 """
 
-import hashlib
 import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-Record = dict[str, Any]
+from ..values import Record, digest
 
 CHAIN_ID = "56"
 QUOTE_TOKEN = "0x55d398326f99059fF775485246999027B3197955"  # noqa: S105 - a coin, no secret
@@ -40,11 +39,6 @@ def number(value: object) -> Decimal:
     except InvalidOperation:
         return Decimal(0)
     return parsed if parsed.is_finite() else Decimal(0)
-
-
-def digest(*parts: object) -> str:
-    """64 hex digits that depend on the parts alone, for transaction hashes and condition ids."""
-    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
 def token_id(market_id: int, outcome: str) -> str:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, NamedTuple
 
+from ..prices import Path, some_path
+from ..values import DAY, Record
 from . import titles
-from .books import DAY, Books
-from .prices import Path, quote, some_path
+from .books import Books
+from .quotes import quote
 from .whales import Portfolio, Traded, Whale, open_markets
 from .wire import (
     ACTIVATED,
@@ -23,7 +25,6 @@ from .wire import (
     FAILED,
     RESOLVED,
     RESOLVING,
-    Record,
     decimal18,
     make_categorical,
     make_child,

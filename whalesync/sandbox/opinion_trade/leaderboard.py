@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from ..values import DAY, Record, digest
 from .queries import Query, Refused, integer
-from .wire import Record, digest, number, plain
+from .wire import number, plain
 
-DAY = 86_400
 PERIODS = {"volume": (0, 1, 7, 30), "profit": (0, 1, 7, 30), "points": (0, 7)}
 """By `dataType`: in days, 0 for all time."""
 LONGEST = 100

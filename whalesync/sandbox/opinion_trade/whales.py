@@ -10,9 +10,11 @@ from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
-from .books import DAY, Feed
-from .prices import Path, price
-from .wire import Record, decimal18, digest, make_trade, number, plain
+from ..prices import Path
+from ..values import DAY, Record, digest
+from .books import Feed
+from .quotes import price
+from .wire import decimal18, make_trade, number, plain
 
 PAIR_SIDE = 500  # thousandths of a dollar that each side of a Split or Merge counts
 

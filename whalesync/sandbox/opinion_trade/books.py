@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..values import Record
 from .leaderboard import leaderboard
 from .listing import listing, sort
 from .queries import Query, Refused, integer, of_market, page
-from .wire import BINARY, CATEGORICAL, RESOLVED, STATUSES, Position, Record, decimal18, make_position, number
+from .wire import BINARY, CATEGORICAL, RESOLVED, STATUSES, Position, decimal18, make_position, number
 
-DAY = 86_400
 UNKNOWN_ID = 10200
 
 

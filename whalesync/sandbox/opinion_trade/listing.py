@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from ..values import Record
 from .queries import Query, Refused, choice, integer
-from .wire import ACTIVATED, BINARY, CATEGORICAL, CREATED, RESOLVED, STATUSES, Record, decimal18, number
+from .wire import ACTIVATED, BINARY, CATEGORICAL, CREATED, RESOLVED, STATUSES, decimal18, number
 
 ALL_TYPES = 2
 CURRENT_OF_SERIES, ONLY_SERIES, NO_SERIES = 0, 1, 2

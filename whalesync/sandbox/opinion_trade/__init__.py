@@ -1,0 +1,1 @@
+"""Opinion.Trade simulated: what it holds, how it answers, and a world that fills it."""
