@@ -79,7 +79,7 @@ def make(db: Path, count: int, *, whales: int = 600, markets: int = 2_000, days:
         "INSERT INTO sync_logs (type, status, started_at, ended_at) VALUES ('whales', 'completed', ?, ?)",
         (now, now),
     )
-    connection.execute("INSERT INTO facts (name, value) VALUES ('exchange_time', ?)", (now,))
+    connection.execute("INSERT INTO facts (name, value) VALUES ('opinion_trade exchange_time', ?)", (now,))
     connection.executemany(INSERT, rows(count, whales=whales, markets=markets, days=days))
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

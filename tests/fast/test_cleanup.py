@@ -14,8 +14,9 @@ from support.rows import insert
 
 from whalesync.errors import JobFailed
 from whalesync.exchanges import EXCHANGES
+from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.jobs import cleanup
-from whalesync.jobs.exchanges import compare_clocks
+from whalesync.jobs.exchanges import clock_ahead, compare_clocks, time_heard
 from whalesync.jobs.run import Clock, run_job
 from whalesync.jobs.table import DAY, HOUR, SYNC_WHALES
 from whalesync.store import trades
@@ -260,7 +261,7 @@ def test_a_clock_that_is_or_was_wrong_deletes_no_young_trade(
     if noticed is not None:
         history.log("whales", NOW + noticed)
         with history.db.write():
-            history.db.remember("clock_ahead", noticed)
+            history.db.remember("opinion_trade clock_ahead", noticed)
     history.now += host
     assert history.cleanup().errors() == []
     assert times(history) == left
@@ -268,7 +269,7 @@ def test_a_clock_that_is_or_was_wrong_deletes_no_young_trade(
 
 def test_a_file_without_a_sync_is_cleaned_by_its_newest_trade(history: History) -> None:
     """A cut that leaves none of the trades is refused."""
-    history.sql("DELETE FROM facts WHERE name = 'exchange_time'")
+    history.sql("DELETE FROM facts WHERE name = 'opinion_trade exchange_time'")
     history.sql("DELETE FROM sync_logs")
     history.trade(at=OLD)
     with pytest.raises(JobFailed, match="nothing was deleted"):
@@ -280,7 +281,7 @@ def test_a_file_without_a_sync_is_cleaned_by_its_newest_trade(history: History) 
 
 def test_an_exchange_that_never_told_its_time(history: History) -> None:
     """The last good sync is evidence enough: old trades go, also where there are no younger ones."""
-    history.sql("DELETE FROM facts WHERE name = 'exchange_time'")
+    history.sql("DELETE FROM facts WHERE name = 'opinion_trade exchange_time'")
     history.sql(
         "INSERT INTO sync_logs (type, status, started_at, ended_at) VALUES ('whales', 'completed', ?, ?)",
         NOW - HOUR,
@@ -297,6 +298,6 @@ def test_a_sync_remembers_when_the_exchange_was_heard(history: History) -> None:
     with run_job(SYNC_WHALES, history.settings, clock=Clock(now=lambda: history.now)) as run:
         for exchange_time in (NOW + 365 * DAY, NOW + HOUR, None):
             connection: Any = SimpleNamespace(exchange_time=lambda at=exchange_time: at)
-            compare_clocks(run, "Opinion.Trade", connection)
-    assert history.db.fact("exchange_time") == NOW + HOUR
-    assert history.db.fact("clock_ahead") == 365 * DAY - HOUR
+            compare_clocks(run, OPINION_TRADE, connection)
+    assert time_heard(history.db, "opinion_trade") == NOW + HOUR
+    assert clock_ahead(history.db, "opinion_trade") == 365 * DAY - HOUR

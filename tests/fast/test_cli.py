@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from whalesync.cli.main import run
+from whalesync.exchanges import EXCHANGES
 from whalesync.jobs.table import JOBS
 from whalesync.sandbox import Books, Sandbox, make_market, make_trade
 
@@ -82,8 +83,8 @@ def watch_list(cli: Cli, *options: str) -> dict[str, str | None]:
 def test_a_whale_is_added_relabelled_and_removed(cli: Cli) -> None:
     """The address is stored in lower case, adding again is no error, a label changes, and history stays."""
     added = cli("whales", "add", WHALE.upper().replace("0X", "0x"), "--label", "Moby")
-    assert added == Result(0, "", f"Added {WHALE} to the watch list.\n")
-    assert cli("whales", "add", WHALE).err == f"{WHALE} was already on the watch list.\n"
+    assert added == Result(0, "", f"Added {WHALE} of Opinion.Trade to the watch list.\n")
+    assert cli("whales", "add", WHALE).err == f"{WHALE} of Opinion.Trade was already on the watch list.\n"
     assert "Changed the label" in cli("whales", "add", WHALE, "--label", "Moby Dick").err
     assert watch_list(cli) == {WHALE: "Moby Dick"}
     assert cli("whales", "remove", "moby dick").code == 0
@@ -192,7 +193,7 @@ def test_no_command_prints_the_help(cli: Cli) -> None:
 
 def test_adding_a_wallet_without_trades_gives_the_advice_of_its_exchange(cli: Cli, exchange: Books) -> None:
     """Where the exchange cannot be asked, adding works all the same."""
-    assert cli("whales", "add", WHALE).err == f"Added {WHALE} to the watch list.\n"
+    assert cli("whales", "add", WHALE).err == f"Added {WHALE} of Opinion.Trade to the watch list.\n"
     assert "track its owner instead" in cli("whales", "add", OTHER).err
     assert "track its owner instead" in cli("whales", "show", OTHER).out or cli("sync-whales").code == 0
     assert "track its owner instead" in cli("whales", "show", OTHER).out
@@ -402,7 +403,8 @@ def test_bash_completes_labels_and_addresses(
         (["markets", "--category", ""], ["other", r"US\ politics", "Weather"]),
         (["markets", "--category", r"us\ p"], [r"US\ politics"]),
         (["markets", "--status", "r"], ["resolving", "resolved"]),
-        (["markets", "--exchange", ""], ["opinion_trade", "polymarket"]),
+        (["markets", "--exchange", ""], list(EXCHANGES)),
+        (["whales", "add", "--exchange", "opi"], ["opinion_trade"]),
         (["activity", "--tier", "pro"], ["pro", "pro-plus"]),
         (["activity", "--whale", '"moby'], ["Moby Dick"]),
     ],

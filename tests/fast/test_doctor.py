@@ -157,17 +157,33 @@ def test_the_clock_is_compared_with_the_exchange(host: Host, clock: int | None, 
 
 
 def test_each_exchange_with_wallets_is_checked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its own settings; one that needs no key has no line for it."""
+    """As the jobs ask them, by its own settings. One that needs no key has no line for it, nor needs an env file."""
     monkeypatch.setitem(EXCHANGES, "second", SecondExchange(Server()))
-    with open_database(host.db) as db:
-        whales.add(db, [WatchEntry("0x" + 40 * "b", platform="second")], 1)
-    assert [(finding.name, finding.text) for finding in host.all_findings()[:5]] == [
+    first = [
         ("key", "Opinion.Trade accepts it"),
         ("address", "Opinion.Trade answers"),
         ("clock", "within 5 s of Opinion.Trade's"),
-        ("address", "Second answers"),
-        ("clock", "within 5 s of Second's"),
     ]
+    second = [("address", "Second answers"), ("clock", "within 5 s of Second's")]
+
+    def found() -> list[tuple[str, str]]:
+        names = ("key", "address", "clock")
+        return [(finding.name, finding.text) for finding in host.all_findings() if finding.name in names]
+
+    assert found() == first  # nothing is watched
+    address = "0x" + 40 * "b"
+    with open_database(host.db) as db:
+        whales.add(db, [WatchEntry(address, platform="second")], 1)
+    host.settings = replace(host.settings, env_file=None)
+    host.crontab = crontab.render(PROGRAM, None, None)
+    host.set(OPINION_TRADE_API_KEY=None)
+    assert found() == second and host.faults() == {}
+    assert host.finding("env file").text == "none: no exchange on the watch list needs a key"
+    with open_database(host.db) as db:
+        whales.add(db, [WatchEntry(address)], 1)
+    host.set(OPINION_TRADE_API_KEY=KEY)
+    assert found() == [*first, *second]
+    assert host.finding("watch list").text == "2 wallets (1 of Second, 1 of Opinion.Trade)"
 
 
 def test_the_exchange_is_really_asked(host: Host, books: Books) -> None:
@@ -332,7 +348,7 @@ def test_jobs_that_run_without_cron_are_seen(host: Host, ages: tuple[int, ...], 
         for minutes in ages:
             at = NOW - minutes * MINUTE
             row, _dead = start_run(db, "whales", at)
-            end_run(db, row, status="completed", ended_at=at, items=0, errors=[], error_count=0)
+            end_run(db, row, status="completed", ended_at=at, items=0, errors=[], error_count=0, exchanges={})
     assert host.finding("cron").ok == ok
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from whalesync.jobs.health import JobHealth, State, cleanup_due, job_health
+from whalesync.jobs.health import JobHealth, State, cleanup_due, failing_streak, job_health
 from whalesync.jobs.table import JOBS, job_named
-from whalesync.store.sync_log import Streak
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 MIDNIGHT = 1_772_323_200_000  # 2026-03-01T00:00:00Z
@@ -22,7 +22,7 @@ def run(status: str, started_at: int, took: int | None = SECOND, **fields: Any) 
     """A row of the sync log."""
     ended_at = None if took is None else started_at + took
     row = {"status": status, "started_at": started_at, "ended_at": ended_at, "item_count": 3, "error": None}
-    return row | {"error_count": 0} | fields
+    return row | {"error_count": 0, "exchanges": None} | fields
 
 
 def completed(started_at: int, took: int = SECOND, **fields: Any) -> Row:
@@ -38,13 +38,12 @@ def running(started_at: int) -> Row:
 
 
 def judge(
-    name: str, *runs: Row, held: bool = False, made_at: int = LONG_AGO, now: int = NOW, **more: float | None
+    name: str, *runs: Row, held: bool = False, made_at: int = LONG_AGO, now: int = NOW, time_budget: float | None = None
 ) -> JobHealth:
-    """Judge a job by its runs, newest first; the streak is counted here, by the words of its definition."""
-    newer = runs[: next((at for at, run in enumerate(runs) if run["status"] == "completed"), len(runs))]
-    failures = [run["started_at"] for run in newer if run["status"] == "failed"]
-    streak = Streak(min(failures, default=0), len(failures))
-    return job_health(job_named(name), runs, streak, held=held, made_at=made_at, now=now, **more)
+    """Judge a job by its runs, newest first."""
+    return job_health(
+        job_named(name), runs, held=held, made_at=made_at, now=now, time_budget=time_budget, title_of=str.capitalize
+    )
 
 
 def verdict(report: JobHealth) -> tuple[str, bool]:
@@ -133,6 +132,85 @@ def test_a_streak_is_reported_with_its_beginning() -> None:
     assert (report.failures, report.failing_since) == (3, NOW - 3 * MINUTE)
     expected = "failed 1 min ago: newest reason (failed 3 times in a row, since 2026-03-01 11:57 UTC)"
     assert report.detail == expected
+
+
+def part(started_at: int, first: str | None, second: str | None, **fields: Any) -> Row:
+    """A run that asked two exchanges: why nothing could be done for each of them, or None."""
+    status = "completed" if first is None and second is None else "failed"
+    outcomes = json.dumps({"first": first, "second": second})
+    return run(status, started_at, error=first or second, exchanges=outcomes, **fields)
+
+
+def test_an_exchange_that_is_down_is_reported_for_itself() -> None:
+    """With its own streak and last success; the other, which the same runs served, is good."""
+    down = [part(NOW - minutes * MINUTE, "First is down", None) for minutes in range(1, 61)]
+    report = judge("sync-whales", *down, part(NOW - 61 * MINUTE, None, None))
+    assert (*verdict(report), report.failures) == ("failing", False, 60)
+    assert report.detail == (
+        "for First: failed 1 min ago: First is down (failed 60 times in a row, since 2026-03-01 11:00 UTC);"
+        " for Second: good, last success 59 s ago"
+    )
+    first, second = report.exchanges["first"], report.exchanges["second"]
+    assert (*verdict(first), first.failures, first.last_success_at) == (
+        "failing",
+        False,
+        60,
+        NOW - 61 * MINUTE + SECOND,
+    )
+    assert (*verdict(second), second.failures, second.last_success_at) == ("good", True, 0, NOW - 59 * SECOND)
+    assert (second.last_run_ok, second.error, second.error_count) == (True, None, 0)
+
+
+def test_failures_of_one_exchange_do_not_hide_that_the_other_is_late() -> None:
+    """Nothing has been done for it for half an hour."""
+    report = judge("sync-whales", *[part(NOW - age * MINUTE, "First is down", None) for age in (30, 31)])
+    assert {name: each.state for name, each in report.exchanges.items()} == {"first": "failing", "second": "late"}
+    assert "for Second: last success 29 min ago, due 28 min ago. Is cron running?" in report.detail
+
+
+def test_failures_count_for_each_exchange() -> None:
+    """Of two that fail in turn, each has failed once; a killed run is one for both."""
+    turns = [
+        part(NOW - MINUTE, "down", None),
+        part(NOW - 2 * MINUTE, None, "down"),
+        part(NOW - 3 * MINUTE, "down", None),
+    ]
+    report = judge("sync-whales", *turns, part(NOW - 4 * MINUTE, None, None))
+    assert (report.failures, [each.failures for each in report.exchanges.values()]) == (3, [1, 0])
+    killed = failed(NOW - 10 * SECOND, "was killed")
+    report = judge("sync-whales", killed, *turns)
+    assert [each.failures for each in report.exchanges.values()] == [2, 1]
+
+
+def test_exchanges_that_are_alike_are_not_told_apart() -> None:
+    """The job's own line says it; an exchange that is no longer asked is not reported."""
+    assert judge("sync-whales", part(NOW - MINUTE, None, None)).detail == "last success 59 s ago"
+    report = judge("sync-whales", part(NOW - MINUTE, "no network", "no network"), part(NOW - 2 * MINUTE, None, None))
+    assert (report.differs, report.detail) == (False, "failed 1 min ago: no network")
+    alone = completed(NOW - MINUTE, exchanges='{"first": null}')
+    assert list(judge("sync-whales", alone, part(NOW - 2 * MINUTE, None, "down")).exchanges) == ["first"]
+
+
+def test_a_run_under_way_keeps_what_was_known_of_each_exchange() -> None:
+    """The one that failed still does; the other is being served."""
+    report = judge("sync-whales", running(NOW - SECOND), part(NOW - MINUTE, "down", None), held=True)
+    assert [each.state for each in report.exchanges.values()] == ["failing", "running"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "streak"),
+    [
+        ([], (0, 0)),
+        (["completed"], (0, 0)),
+        (["completed", "failed"], (0, 0)),
+        (["running", "failed", "failed", "completed"], (NOW - 2 * MINUTE, 2)),
+        (["failed", "failed"], (NOW - MINUTE, 2)),
+    ],
+)
+def test_a_streak_is_the_failed_runs_since_the_last_good_one(statuses: list[str], streak: tuple[int, int]) -> None:
+    """Since when, and how many."""
+    found = failing_streak(run(status, NOW - number * MINUTE) for number, status in enumerate(statuses))
+    assert (found.since, found.count) == streak
 
 
 def test_a_new_run_under_way_does_not_hide_failures() -> None:

@@ -19,6 +19,7 @@ from whalesync.errors import (
     RequestRefused,
     ServerError,
 )
+from whalesync.jobs.exchanges import clock_ahead
 from whalesync.jobs.run import Run
 from whalesync.records import Trade
 from whalesync.sandbox import Books, make_categorical, make_child, make_market
@@ -251,7 +252,7 @@ def test_a_slow_exchange_is_not_taken_for_a_wrong_clock(
     host.seconds["/token/orderbook"] = 94.0
     assert host.sync().errors() == errors
     with open_database(host.db) as db:
-        assert db.fact("clock_ahead", 0) == remembered
+        assert clock_ahead(db, "opinion_trade") == remembered
 
 
 def test_every_row_agrees_with_the_books_of_the_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

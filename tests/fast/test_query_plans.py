@@ -90,8 +90,10 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     ),
     "a run found open": (lambda db: sync_log.open_row(db, "whales"), ["sync_logs_by_type"]),
     "the runs of a job": (lambda db: sync_log.runs_since_success(db, "whales"), ["sync_logs_by_type"]),
-    "when a job failed first": (lambda db: sync_log.failing_streak(db, "whales"), ["sync_logs_by_type"]),
     "the last good run of a job": (lambda db: sync_log.last_good_start(db, "whales"), ["sync_logs_by_type"]),
+    "the last good run for an exchange": (
+        lambda db: sync_log.last_good_start(db, "whales", "polymarket"), ["sync_logs_by_type"]
+    ),
     "alerts to be sent": (alerts.pending, ["alert_deliveries_pending"]),
     "how busy a target is": (
         lambda db: alerts.load(db, NOW, NOW),

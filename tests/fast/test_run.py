@@ -25,8 +25,10 @@ from whalesync.errors import (
     StoreError,
     describe,
 )
+from whalesync.exchanges.opinion_trade import OPINION_TRADE
 from whalesync.jobs.dispatch import perform
-from whalesync.jobs.run import Clock, Run, fail_if_all, run_job
+from whalesync.jobs.exchanges import all_failed
+from whalesync.jobs.run import Clock, Run, run_job
 from whalesync.jobs.table import CLEANUP, SYNC_WHALES
 from whalesync.settings import Settings
 from whalesync.store.database import open_database
@@ -126,14 +128,13 @@ def test_what_ended_a_run_comes_first_in_its_row(
     assert world.last("status", "error", "error_count") == ("failed", row, count)
 
 
-def test_a_run_in_which_all_failed_has_failed(world: World) -> None:
-    """The text has the reason; one of several, or nothing tried, is no failure of the run."""
-    fail_if_all(0, 0, "wallets", "")
-    fail_if_all(1, 2, "wallets", "A: no answer")
-    with pytest.raises(JobFailed, match=r"^A: no answer$"):
-        fail_if_all(1, 1, "wallets", "A: no answer")
-    with pytest.raises(JobFailed, match=r"^all 5 wallets failed, the first was A: no answer$"):
-        fail_if_all(5, 5, "wallets", "A: no answer")
+def test_a_part_in_which_all_failed_has_failed() -> None:
+    """The text has the reason; one of several, or nothing tried, is no failure."""
+    assert all_failed(OPINION_TRADE, 0, 0, "") is None
+    assert all_failed(OPINION_TRADE, 1, 2, "A: no answer") is None
+    assert str(all_failed(OPINION_TRADE, 1, 1, "A: no answer")) == "A: no answer"
+    several = "all 5 wallets of Opinion.Trade failed, the first was A: no answer"
+    assert str(all_failed(OPINION_TRADE, 5, 5, "A: no answer")) == several
 
 
 def test_a_row_that_was_not_closed_is_closed_by_the_next_run(world: World) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+
 from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, insert, whale
 
 from whalesync.exchanges.base import CountedRecord, StoredEntry
 from whalesync.records import RejectedRecord
 from whalesync.store import rejected, sync_log
 from whalesync.store.database import Database
-from whalesync.store.sync_log import Streak
 
 
 def runs(db: Database, *statuses: str, kind: str = "whales") -> list[int]:
@@ -25,10 +25,12 @@ def test_a_run_has_one_row_from_start_to_end(db: Database) -> None:
     row, dead = sync_log.start_run(db, "whales", NOW)
     assert (dead, sync_log.open_row(db, "whales"), sync_log.open_row(db, "markets")) == (0, row, None)
     sync_log.end_run(
-        db, row, status="completed", ended_at=NOW + 5, items=7, errors=["one", "two \udcff"], error_count=3
-    )
+        db, row, status="completed", ended_at=NOW + 5, items=7, errors=["one", "two \udcff"], error_count=3,
+        exchanges={"opinion_trade": None, "polymarket": "down"},
+    )  # fmt: skip
     (found,) = sync_log.last_runs(db, 10)
-    assert tuple(found) == (row, "whales", "completed", NOW, NOW + 5, 7, "one; two ?", 3, None)
+    assert tuple(found) == (row, "whales", "completed", NOW, NOW + 5, 7, "one; two ?", 3, found["exchanges"])
+    assert json.loads(found["exchanges"]) == {"opinion_trade": None, "polymarket": "down"}
     assert sync_log.open_row(db, "whales") is None
 
 
@@ -56,21 +58,14 @@ def test_runs_are_read_back_to_the_last_success(db: Database) -> None:
     assert [row["id"] for row in sync_log.last_runs(db, 2)] == [other[0], made[3]]
 
 
-@pytest.mark.parametrize(
-    ("statuses", "streak"),
-    [
-        ([], Streak(0, 0)),
-        (["completed"], Streak(0, 0)),
-        (["failed", "completed"], Streak(0, 0)),
-        (["completed", "failed", "failed", "running"], Streak(NOW + MINUTE, 2)),
-        (["failed", "failed"], Streak(NOW, 2)),
-    ],
-)
-def test_a_streak_is_the_failed_runs_since_the_last_good_one(db: Database, statuses: list[str], streak: Streak) -> None:
-    """Since when, and how many; other jobs do not matter."""
-    runs(db, "failed", "failed", "failed", kind="markets")
-    runs(db, *statuses)
-    assert sync_log.failing_streak(db, "whales") == streak
+def test_the_last_run_that_served_an_exchange(db: Database) -> None:
+    """It may have failed for another; one that did not ask it says nothing, one from before schema 5 is as it ended."""
+    outcomes = ['{"a": null, "b": "down"}', '{"a": "down", "b": null}', '{"a": null}', '{"a": "down"}']
+    for number, (status, each) in enumerate(zip(["failed", "failed", "completed", "failed"], outcomes, strict=True)):
+        insert(db, "sync_logs", type="whales", status=status, started_at=NOW + number, exchanges=each)
+    assert [sync_log.last_good_start(db, "whales", each) for each in ("a", "b", "c")] == [NOW + 2, NOW + 1, None]
+    (old,) = runs(db, "completed")
+    assert [sync_log.last_good_start(db, "whales", each) for each in ("a", "b", "c")] == [NOW] * 3, old
 
 
 def record(name: str, reason: str = "no price") -> RejectedRecord:

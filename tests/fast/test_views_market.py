@@ -58,7 +58,7 @@ def test_a_market_is_shown_with_the_whales_in_it() -> None:
     """Prices with their outcomes, what is not known as a dash, who holds which side at what price, who traded last."""
     text = page(MarketDetail(market(), [], [position()], [trader()]))
     for part in (
-        "1 (market on opinion_trade)",
+        "1 (market on Opinion.Trade)",
         "YES 65.0¢, NO (Stays dry) 35.0¢ (first seen 1 h ago)",
         "$1,234.50 in all, $10.00 in 24 h, – in 7 days",
         "Liquidity –",

@@ -31,6 +31,7 @@ def shown(width: int, render: Callable[..., None], *args: Any, **kwargs: Any) ->
 def trade(**fields: Any) -> dict[str, Any]:
     return {
         "id": 1,
+        "platform": "opinion_trade",
         "time": "2026-03-01T11:57:42Z",
         "whale_address": MOBY,
         "whale_label": "Moby Dick",
@@ -53,6 +54,7 @@ def trade(**fields: Any) -> dict[str, Any]:
 def market(**fields: Any) -> dict[str, Any]:
     return {
         "kind": "market",
+        "platform": "opinion_trade",
         "external_id": "1001",
         "market_title": LONG_TITLE,
         "category": "Macro",
@@ -71,6 +73,7 @@ def market(**fields: Any) -> dict[str, Any]:
 
 def whale(**fields: Any) -> dict[str, Any]:
     return {
+        "platform": "opinion_trade",
         "address": MOBY,
         "label": "Moby Dick",
         "tracked": 1,

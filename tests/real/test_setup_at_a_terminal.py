@@ -37,9 +37,10 @@ class Desk:
     shown: str = ""
 
     @contextmanager
-    def sit(self, *options: str, alerts: bool = False) -> Iterator[Terminal]:
-        """Run `setup` on a terminal; without alerts, unless they are what it is about."""
+    def sit(self, *options: str, alerts: bool = False, exchanges: bool = False) -> Iterator[Terminal]:
+        """Run `setup` on a terminal; without alerts and for one exchange, unless they are what it is about."""
         given = options if alerts else (*options, "--no-alerts")
+        given = given if exchanges else (*given, "--exchange", "opinion_trade")
         with at_terminal("setup", *given, environ=self.host.environment()) as terminal:
             yield terminal
             self.shown = terminal.shown
@@ -81,6 +82,8 @@ def desk(exchange: Sandbox, tmp_path: Path) -> Desk:
         "PATH": str(programs),  # nothing else: the crontab of whoever runs the tests is out of reach
         "WHALESYNC_ENV_FILE": str(desk.env_file),
         "WHALESYNC_OPINION_WEB_URL": exchange.web_url,
+        "WHALESYNC_POLYMARKET_DATA_URL": "http://127.0.0.1:9",  # where nobody answers
+        "WHALESYNC_POLYMARKET_GAMMA_URL": "http://127.0.0.1:9",
     }
     return desk
 
@@ -123,6 +126,29 @@ def test_a_second_time_changes_nothing(desk: Desk) -> None:
         assert terminal.end() == 0
     assert desk.shown.count("Done already") == 4
     assert (desk.env(), desk.cron_file.read_bytes(), desk.watched()) == before
+
+
+def test_which_exchanges_are_wanted_is_asked_first(desk: Desk) -> None:
+    """By number; for one without a key none is asked for. The second time, Enter means what is watched."""
+    with desk.sit("--no-cron", exchanges=True) as terminal:
+        terminal.answer("Enter: Opinion.Trade and Polymarket", "Kalshi")
+        terminal.expect("'Kalshi' is not a number of this list")
+        terminal.answer("Enter: Opinion.Trade and Polymarket", "2")
+        terminal.expect("Polymarket needs no key.")
+        terminal.answer("Write it?", "n")
+        terminal.answer("Polymarket: Addresses, or a file of them (Enter: none)", wallet(3))
+        terminal.answer("Add them?", "y")
+        assert terminal.end() == 1  # doctor does not reach it
+    assert query(desk.host.db, "SELECT platform, address FROM whales") == [("polymarket", wallet(3))]
+    with desk.sit("--no-cron", "--no-key", exchanges=True) as terminal:
+        terminal.answer("(Enter: Polymarket)", "1-2")
+        terminal.answer("Write it?", "n")
+        terminal.answer("Add wallets?", "y")
+        terminal.answer("Opinion.Trade: Numbers of this list such as 1,3-5, addresses", "1")
+        terminal.answer("Polymarket: Addresses, or a file of them (Enter: none)", "")
+        terminal.answer("Add them?", "y")
+        terminal.end()
+    assert query(desk.host.db, "SELECT platform FROM whales ORDER BY id") == [("polymarket",), ("opinion_trade",)]
 
 
 def test_everything_declined(desk: Desk) -> None:

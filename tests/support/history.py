@@ -62,7 +62,7 @@ class History:
         """A sync that works, at ``at`` by the exchange's clock and by the host's."""
         self.log("whales", at)
         with self.db.write():
-            self.db.remember("exchange_time", at)
+            self.db.remember("opinion_trade exchange_time", at)
 
     def log(self, kind: str, at: int, status: str = "completed") -> int:
         """A run in the sync log."""

@@ -6,8 +6,10 @@ All that the package asks of an exchange is in this module: its server, its JSON
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -37,14 +39,19 @@ RATE = Setting[int]("SECOND_RATE_LIMIT", "requests per second", whole_number(1, 
 
 
 class Server(httpx.BaseTransport):
-    """The other side: fills of wallets, newest first, holdings, markets. ``is_down`` lets every request fail."""
+    """The other side: fills of wallets, newest first, holdings, markets.
 
-    def __init__(self) -> None:
+    ``is_down`` lets every request fail; what it says of the time is ``ahead`` of ``clock`` by seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         self.fills: dict[str, list[dict[str, Any]]] = {}
         self.markets: list[dict[str, Any]] = []
         self.holdings: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[httpx.Request] = []
         self.is_down = False
+        self.ahead = 0.0
 
     def add_fill(self, wallet: str, at: int) -> None:
         """Add a fill of the second ``at``; the list stays sorted, and a late one takes its place."""
@@ -65,7 +72,8 @@ class Server(httpx.BaseTransport):
             before = int(query.get("cursor", "9" * 12))
             rest = [fill for fill in self.fills.get(query["user"], []) if fill["at"] < before]
             body = {"data": rest[:PAGE], "next": str(rest[PAGE - 1]["at"]) if len(rest) > PAGE else None}
-        return httpx.Response(200, content=iter([json.dumps(body).encode()]))
+        date = formatdate(self.clock() + self.ahead, usegmt=True)
+        return httpx.Response(200, headers={"Date": date}, content=iter([json.dumps(body).encode()]))
 
 
 Cursor = str | None  # a request: the page behind a cursor, the newest one without

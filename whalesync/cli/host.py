@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings
-from whalesync.errors import SettingsError
+from whalesync.cli import parse
+from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, print_result, settings, step_logger
+from whalesync.errors import SettingsError, StoreError
 from whalesync.settings import default_env_file
+from whalesync.text import plain
 
 if TYPE_CHECKING:
     from whalesync.host.doctor import Finding
@@ -26,26 +28,47 @@ def crontab() -> None:
 
     To append it to yours: (crontab -l 2>/dev/null; whalesync crontab) | crontab -
     """
+    from whalesync.exchanges import asked_for, key_of
     from whalesync.host.crontab import render, this_program
+    from whalesync.store import whales
+    from whalesync.store.database import open_existing
 
     found = settings()
     env_file = found.env_file or default_env_file()
-    print_data(render(this_program(), env_file, found.db))
-    if not env_file.exists():
+    try:
+        with open_existing(found.db) as db:
+            asked = asked_for(whales.platforms(db))
+    except StoreError:
+        asked = asked_for([])
+    key = None if env_file.exists() else next((key for each in asked if (key := key_of(each))), None)
+    print_data(render(this_program(), env_file if key or env_file.exists() else None, found.db))
+    if key is not None:
         print_error(
-            f"whalesync crontab: {env_file} does not exist yet: write OPINION_TRADE_API_KEY=… into it, "
+            f"whalesync crontab: {env_file} does not exist yet: write {key.name}=… into it, "
             "and make it readable by you alone (chmod 600)"
         )
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
-def doctor() -> int:
+def doctor(
+    live: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WALLET", help="Check instead what is assumed of the live Polymarket, with an active wallet of it."
+        ),
+    ] = None,
+) -> int:
     """Check key, address, clock, database, watch list and cron lines; exit 1 if something is wrong.
 
     What is wrong comes with the command that mends it. What could not be checked is no fault by itself.
+
+    --live WALLET makes about 40 requests; some checks compare with an earlier one, so run it again after an hour and
+    after a day. It exits 1 if something differs.
     """
     from whalesync.host.doctor import Finding, Outcome, examine
 
+    if live is not None:
+        return _check_live(parse.parse_address(live))
     try:
         findings = examine(settings(), now=now_ms())
     except SettingsError as exc:
@@ -106,6 +129,15 @@ def restore(
         f"Restored {result.path}: {counted(result.trades, 'trade')}{up_to}. The next sync-whales fetches what was made "
         f"since{old_file}."
     )
+
+
+def _check_live(wallet: str) -> int:
+    from whalesync.exchanges.polymarket.live import Outcome
+    from whalesync.host.live import check_live
+
+    checks = check_live(settings(), wallet, now=now_ms(), log_step=step_logger())
+    print_data("".join(f"{each.outcome:<18}  {each.name:<18} {plain(each.text)}\n" for each in checks))
+    return int(any(each.outcome is Outcome.DIFFERS for each in checks))
 
 
 def print_findings(findings: Sequence[Finding]) -> int:

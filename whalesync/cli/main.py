@@ -35,7 +35,7 @@ def main(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Every trade of the whales you watch on Opinion.Trade, in one SQLite file, kept up to date by cron."""
+    """Every trade of the whales you watch on Opinion.Trade and Polymarket, in one SQLite file, by cron."""
 
 
 def run(arguments: Sequence[str]) -> int:

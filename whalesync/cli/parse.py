@@ -161,6 +161,8 @@ def find_whale(db: Database, text: str, exchange: str | None = None, *, whole: b
         row["address"] + ("" if one_exchange else f" --exchange {row['platform']}") + f"  {row['label'] or ''}".rstrip()
         for row in hits
     ]
+    if len({row["address"] for row in hits}) == 1:
+        raise Ambiguous(f"{text[:50]!r} is a wallet of {len(hits)} exchanges; name one of them:", choices)
     raise Ambiguous(f"{len(hits)} whales match {text[:50]!r}; use one of these addresses:", _first(choices))
 
 

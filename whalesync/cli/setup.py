@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import click
 import typer
@@ -17,7 +18,8 @@ from whalesync.cli.app import Command, new_app, now_ms, options, print_error, st
 from whalesync.cli.host import PANEL, print_findings
 from whalesync.cli.watchlist import parse_entries, read_list, suggestion
 from whalesync.errors import NoDatabase, SettingsError, UsageError, WhalesyncError
-from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, secrets_of
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, all_settings, asked_for, key_of, secrets_of, title_of
+from whalesync.exchanges.base import Exchange
 from whalesync.exchanges.opinion_trade import API_URL
 from whalesync.redact import REDACTED, redact
 from whalesync.settings import (
@@ -46,6 +48,7 @@ class Answers(NamedTuple):
     """What the options of the command answer; None or nothing: ask."""
 
     yes: bool
+    exchanges: Sequence[str]
     key: str | None
     no_key: bool
     wallets: Sequence[WatchEntry]
@@ -58,6 +61,14 @@ class Answers(NamedTuple):
 
 @app.command(cls=Command, rich_help_panel=PANEL)
 def setup(
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="E",
+            help=f"Watch wallets of this exchange, one of {', '.join(EXCHANGES)}; may be repeated.",
+            click_type=click.Choice(list(EXCHANGES)),
+        ),
+    ] = None,
     key_file: Annotated[str | None, typer.Option(metavar="FILE", help="Read the key there; -: standard input.")] = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="Do not ask for a key.")] = False,
     import_: Annotated[
@@ -80,7 +91,7 @@ def setup(
     no_alerts: Annotated[bool, typer.Option("--no-alerts", help="Make no alert rule.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes where that is safe.")] = False,
 ) -> int:
-    """From install to running: key, env file, watch list, crontab lines, alerts, then the findings of 'doctor'.
+    """From install to running: exchanges, key, env file, watch list, crontab lines, alerts, then 'doctor'.
 
     Each step shows what it would change and asks first. It may be run again at any time.
 
@@ -93,19 +104,21 @@ def setup(
     if [key_file, import_, alert_file].count("-") > 1:
         raise UsageError("standard input can be only one of --key-file, --import and --alert-file")
     interactive = sys.stdin is not None and sys.stdin.isatty()
-    given = (yes, key_file, no_key, import_, add, discover, no_whales, cron is not None, alert_file, no_alerts)
-    if not interactive and not any(given):
+    given = (yes, exchange, key_file, no_key, import_, add, discover, no_whales, alert_file, no_alerts)
+    if not interactive and cron is None and not any(given):
         raise UsageError(
             "standard input is not a terminal, so nothing can be asked: give --yes, and --key-file FILE or --no-key,"
             " --import FILE or --no-whales"
         )
+    platform = exchange[0] if exchange and len(set(exchange)) == 1 else DEFAULT_EXCHANGE
     answers = Answers(
         yes=yes,
+        exchanges=exchange or (),
         key=None if key_file is None else _read_secret(key_file, "the key"),
         no_key=no_key,
         wallets=[
-            *(parse_entries(import_, read_list(import_)) if import_ else ()),
-            *(WatchEntry(parse.parse_address(address)) for address in add or ()),
+            *(parse_entries(import_, read_list(import_), platform) if import_ else ()),
+            *(WatchEntry(parse.parse_address(address), platform=platform) for address in add or ()),
         ],
         discover=discover,
         no_whales=no_whales,
@@ -122,9 +135,8 @@ class SetupRun:
     def __init__(self, answers: Answers, *, interactive: bool) -> None:
         self.answers = answers
         self.interactive = interactive
-        self.exchange = EXCHANGES[DEFAULT_EXCHANGE]
-        self.key_setting = next(each for each in self.exchange.settings if each.secret)
-        self.new_key: str | None = None
+        self.exchanges: Sequence[Exchange] = ()  # those that are wanted
+        self.new_keys: dict[str, str] = {}  # by setting
         self.secrets: set[str] = {secret for secret in (answers.key, answers.alert) if secret}
         self.load()
 
@@ -179,21 +191,55 @@ class SetupRun:
             self.say(f"{exc}.")
             return False
 
+    def take_exchanges(self) -> bool:
+        """Find out of which exchanges wallets are to be watched: the other steps are for these."""
+        from whalesync.host.setup import chosen
+
+        platforms = {*self.answers.exchanges, *(each.platform for each in self.answers.wallets)}
+        platforms = platforms or {platform for platform, _ in self.watched()}
+        if self.answers.key and not self.answers.exchanges:
+            platforms |= {each.name for each in EXCHANGES.values() if key_of(each)}
+        wanted = asked_for(platforms)
+        if not self.answers.exchanges and self.interactive and len(EXCHANGES) > 1:
+            known = list(EXCHANGES.values())
+            wanted = wanted if platforms else known
+            for number, each in enumerate(known, start=1):
+                self.say(f"{number} {each.title} ({'needs a key' if key_of(each) else 'needs no key'})")
+            names = " and ".join(each.title for each in wanted)
+            while True:
+                answer = self.ask(f"Numbers such as 1 or 1-2 (Enter: {names})")
+                try:
+                    wanted = chosen(answer, known, _no_exchange) or wanted
+                    break
+                except UsageError as exc:
+                    self.say(f"{exc}.")
+        self.exchanges = wanted
+        self.say(f"Wallets of {' and '.join(each.title for each in wanted)}.")
+        return True
+
     def take_key(self) -> bool:
-        """Find a key that the exchange accepts; it is kept by the next step."""
+        """Find a key that each exchange accepts that needs one; it is kept by the next step."""
+        needed = [(each, key) for each in self.exchanges if (key := key_of(each)) is not None]
+        if not needed:
+            self.say(f"{' and '.join(each.title for each in self.exchanges)} needs no key.")
+        found = [self.find_key(exchange, key.name) for exchange, key in needed]
+        return all(found)
+
+    def find_key(self, exchange: Exchange, name: str) -> bool:
+        """Find a key that an exchange accepts; ``name`` is that of its setting."""
         from whalesync.host.setup import Verdict
 
-        title = self.exchange.title
+        title = exchange.title
         if self.answers.no_key:
             self.say("Skipped.")
-            return self.key_setting.name in self.settings.values
-        present = self.answers.key or self.settings.values.get(self.key_setting.name)
+            return name in self.settings.values
+        present = self.answers.key or self.settings.values.get(name)
         if present:
-            verdict, why = self.try_key(present)
+            verdict, why = self.try_key(exchange, name, present)
             self.say(why if self.answers.key else f"Done already: {why}" if verdict is Verdict.ACCEPTED else why)
             is_usable = verdict is not Verdict.REJECTED
             if is_usable and self.answers.key:
-                self.new_key = present
+                self.new_keys[name] = present
             if is_usable and (self.answers.key or not self.confirm("Use another key?", default=False)):
                 return verdict is Verdict.ACCEPTED
         if not self.interactive:
@@ -204,10 +250,10 @@ class SetupRun:
             if not key:
                 break
             self.secrets.add(key)
-            verdict, why = self.try_key(key)
+            verdict, why = self.try_key(exchange, name, key)
             self.say(why)
             if verdict is not Verdict.REJECTED:
-                self.new_key = key
+                self.new_keys[name] = key
                 return verdict is Verdict.ACCEPTED
         instead = "The present one stays." if present else "Until you have one: 'whalesync sandbox'."
         self.say(f"No new key. {instead}")
@@ -220,7 +266,7 @@ class SetupRun:
 
         path, declared = self.env_file, all_settings()
         in_file = read_env_file(path if path.exists() else None)
-        given = {**self.given, **({self.key_setting.name: self.new_key} if self.new_key else {})}
+        given = {**self.given, **self.new_keys}
         changes = missing_values(declared, in_file=in_file, given=given, environ=self.environ)
         mode = env_file.open_to_others(path)
         if changes:
@@ -229,7 +275,7 @@ class SetupRun:
                 if text := changes.get(each.name):
                     replaced = " (instead of another value)" if each.name in in_file else ""
                     self.say(f"  {each.name}={REDACTED if each.secret else text}{replaced}")
-            if not self.confirm("Write it?", given=True if self.answers.key and self.new_key else None):
+            if not self.confirm("Write it?", given=True if self.answers.key and self.new_keys else None):
                 return False
             env_file.write(path, changes)
             self.say("Written.")
@@ -241,8 +287,9 @@ class SetupRun:
         elif path.exists():
             self.say(f"Done already: {path}, which only its owner may use, has all that is set.")
         else:
-            self.say(f"Nothing to write into {path} yet.")
-            return False
+            needs_key = any(key_of(each) for each in self.exchanges)
+            self.say(f"Nothing to write into {path}{' yet' if needs_key else ': none is needed'}.")
+            return not needs_key
         self.say_what_differs({**in_file, **changes}, declared)
         return True
 
@@ -253,16 +300,22 @@ class SetupRun:
             self.say(f"Done already: {counted(len(present), 'wallet')} on the watch list.")
         if self.answers.no_whales:
             return bool(present)
-        listed = self.candidates(self.answers.discover, present) if self.answers.discover else []
-        entries = self.new_entries([*self.answers.wallets, *listed], present)
-        given = bool(self.answers.wallets or self.answers.discover)
-        if not given and self.interactive and (not present or self.confirm("Add wallets?", default=False)):
-            entries = self.new_entries(self.choose(present), present)
+        limit, found = self.answers.discover, list(self.answers.wallets)
+        given = bool(found or limit)
+        if limit:
+            found += [each for exchange in self.exchanges for each in self.candidates(exchange, limit, present)]
+        elif not given and self.interactive and (not present or self.confirm("Add wallets?", default=False)):
+            found += [each for exchange in self.exchanges for each in self.choose(exchange, present)]
+        entries = self.new_entries(found, present)
         if not entries:
             if not present:
                 self.say("The watch list is empty; 'whalesync whales add' and 'whalesync whales discover' fill it.")
             return bool(present)
-        names = [f"{each.address} {each.label or ''}".rstrip() for each in entries]
+        several = len({each.platform for each in entries}) > 1
+        names = [
+            f"{each.address} {f'of {title_of(each.platform)} ' if several else ''}{each.label or ''}".rstrip()
+            for each in entries
+        ]
         more = f" and {len(names) - SHOWN_WALLETS} more" if len(names) > SHOWN_WALLETS else ""
         self.say(f"To add to {self.settings.db}: {', '.join(names[:SHOWN_WALLETS])}{more}")
         if not self.confirm("Add them?", given=True if given else None):
@@ -293,7 +346,7 @@ class SetupRun:
         if not plan.missing:
             return not plan.commented_out
         program = crontab.this_program()
-        entries = [crontab.entry(job, program, self.env_file, self.settings.db) for job in plan.missing]
+        entries = [crontab.entry(job, program, self.named_env_file(), self.settings.db) for job in plan.missing]
         kept = f"Your crontab keeps its {counted(lines, 'line')}. " if (lines := len(text.splitlines())) else ""
         self.say(f"{kept}To add:")
         for line in "\n".join(entries).splitlines():
@@ -337,11 +390,11 @@ class SetupRun:
         (rule,) = (each for each in rules.read(path) if each.name == RULE_NAME)
         return send_sample(rule, self.say)
 
-    def try_key(self, key: str) -> tuple[object, str]:
+    def try_key(self, exchange: Exchange, name: str, key: str) -> tuple[object, str]:
         """Make one request with a key; see ``whalesync.host.setup.try_key``."""
         from whalesync.host import setup
 
-        return setup.try_key(self.exchange, setup.with_values(self.settings, {self.key_setting.name: key}))
+        return setup.try_key(exchange, setup.with_values(self.settings, {name: key}))
 
     def say_what_differs(self, in_file: Mapping[str, str], declared: Sequence[Setting[object]]) -> None:
         """Name what the environment sets to another value than the env file, and wins in this shell but not in cron."""
@@ -368,43 +421,50 @@ class SetupRun:
         except NoDatabase:
             return {}
 
-    def candidates(self, limit: int, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
-        """Print the first of the leaderboard and return them; none if it cannot be read."""
+    def candidates(self, exchange: Exchange, limit: int, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
+        """Print the first of a leaderboard and return them; none if it cannot be read."""
         from whalesync.views import tables
         from whalesync.views.output import console_on
 
         try:
-            found = self.exchange.discover(
-                self.settings, by="profit", period="month", limit=limit, log_step=step_logger()
-            )
+            found = exchange.discover(self.settings, by="profit", period="month", limit=limit, log_step=step_logger())
         except WhalesyncError as exc:
-            self.say(f"The leaderboard cannot be read: {exc}")
+            self.say(f"The leaderboard of {exchange.title} cannot be read: {exc}")
             return []
-        rows = [{**each._asdict(), "whale": present.get((self.exchange.name, each.address))} for each in found]
+        rows = [{**each._asdict(), "whale": present.get((exchange.name, each.address))} for each in found]
+        self.say(f"{exchange.title}, profit of 30 days:")
         tables.render_candidates(rows, console_on(sys.stderr), by="profit")
-        return [suggestion(each, self.exchange.name) for each in found]
+        return [suggestion(each, exchange.name) for each in found]
 
-    def choose(self, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
-        """Ask which wallets to add: of the leaderboard, by address, or from a file."""
+    def choose(self, exchange: Exchange, present: Mapping[tuple[str, str], Any]) -> list[WatchEntry]:
+        """Ask which wallets of an exchange to add: of its leaderboard, by address, or from a file."""
         from whalesync.host.setup import chosen
 
-        candidates = self.candidates(CANDIDATES, present)
+        candidates = self.candidates(exchange, CANDIDATES, present)
         places = "Numbers of this list such as 1,3-5, addresses" if candidates else "Addresses"
         while True:
-            answer = self.ask(f"{places}, or a file of them (Enter: none)")
+            answer = self.ask(f"{exchange.title}: {places}, or a file of them (Enter: none)")
             file = os.path.expanduser(answer)  # noqa: PTH111  (Path refuses what is no path, such as 20 addresses)
             try:
                 if os.path.isfile(file):  # noqa: PTH113
-                    return list(parse_entries(answer, read_list(file)))
-                return chosen(answer, candidates, lambda word: WatchEntry(parse.parse_address(word)))
+                    return list(parse_entries(answer, read_list(file), exchange.name))
+                return chosen(
+                    answer, candidates, lambda word: WatchEntry(parse.parse_address(word), platform=exchange.name)
+                )
             except UsageError as exc:
                 self.say(f"{exc}.")
+
+    def named_env_file(self) -> Path | None:
+        """Return the env file if cron is to name it: jobs do not run without one that is named, and may need none."""
+        return self.env_file if self.env_file.exists() or any(map(key_of, self.exchanges)) else None
 
     def why_cron_would_fail(self) -> str | None:
         """Return why a job that has nothing but its crontab line would fail, None if it would not."""
         try:
-            bare = Settings.load({ENV_FILE.name: str(self.env_file), DB.name: str(self.settings.db)})
-            self.exchange.check_settings(bare)
+            named = {} if (env_file := self.named_env_file()) is None else {ENV_FILE.name: str(env_file)}
+            bare = Settings.load({**named, DB.name: str(self.settings.db)})
+            for exchange in asked_for(platform for platform, _ in self.watched()):
+                exchange.check_settings(bare)
         except SettingsError as exc:
             return str(exc)
         return None
@@ -438,12 +498,17 @@ class Step:
 
 
 STEPS = (
+    Step("exchanges", SetupRun.take_exchanges),
     Step("key", SetupRun.take_key),
     Step("env file", SetupRun.take_env_file),
     Step("watch list", SetupRun.take_watch_list),
     Step("cron", SetupRun.take_cron),
     Step("alerts", SetupRun.take_alerts),
 )
+
+
+def _no_exchange(word: str) -> NoReturn:
+    raise UsageError(f"{word[:20]!r} is not a number of this list")
 
 
 def _read_secret(file: str, what: str) -> str:

@@ -23,15 +23,16 @@ def verify(
         str | None, typer.Option(metavar="WHALE", help="An address or a label.", click_type=WhaleName())
     ] = None,
     exchange: Exchange = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Compare every trade of the exchange's lists.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every trade that is listed.")] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Compare as --deep does, and make the file equal to the exchange.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Whether the file has all that the exchange lists, wallet by wallet; exit 1 if one does not add up.
+    """Whether the file has all that the exchanges list, wallet by wallet; exit 1 if one does not add up.
 
-    One request for each wallet, and one for each 20 trades with --deep. Each row is compared with its own fill key.
+    One request or a few for each wallet; with --deep as many as its whole list takes. Each row is compared with its
+    own fill key.
 
     Examples: whalesync verify · whalesync verify --whale "Moby Dick" --deep --json · whalesync verify --repair
     """

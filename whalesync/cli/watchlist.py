@@ -13,7 +13,7 @@ from whalesync.cli import parse
 from whalesync.cli.app import Command, Csv, Json, new_app, now_ms, print_error, print_result, settings, step_logger
 from whalesync.cli.parse import Exchange, Limit, LimitEach, Local, Whale
 from whalesync.errors import NoDatabase, OutOfTime, UsageError, WhalesyncError
-from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES
+from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, title_of
 from whalesync.exchanges.base import Candidate
 from whalesync.exchanges.base import Exchange as ExchangeEntry
 from whalesync.store import whales
@@ -35,20 +35,22 @@ def add(
 ) -> None:
     """Track a wallet. Adding it again is no error; a new label replaces the old one.
 
+    Without --exchange it is a wallet of Opinion.Trade. The same address may be tracked on several exchanges.
+
     Example: whalesync whales add 0x5a683d7ec4cb2c638d007d342e38eafaabf56428 --label "Moby Dick"
     """
-    name = parse.parse_address(address)
+    name, entry = parse.parse_address(address), EXCHANGES[exchange or DEFAULT_EXCHANGE]
     label = None if label is None else parse.parse_label(label)
     with open_database(settings().db) as db:
-        added = whales.add(db, [WatchEntry(name, label, exchange or DEFAULT_EXCHANGE)], now_ms())
+        added = whales.add(db, [WatchEntry(name, label, entry.name)], now_ms())
     if added.new:
-        print_error(f"Added {name} to the watch list.")
-        _look_up(EXCHANGES[exchange or DEFAULT_EXCHANGE], name)
+        print_error(f"Added {name} of {entry.title} to the watch list.")
+        _look_up(entry, name)
     elif added.relabelled:
         what = f"Changed the label of {name} to {label!r}" if label else f"Removed the label of {name}"
         print_error(f"{what}; it was already on the watch list.")
     else:
-        print_error(f"{name} was already on the watch list.")
+        print_error(f"{name} of {entry.title} was already on the watch list.")
 
 
 @whales_app.command(cls=Command)
@@ -60,7 +62,7 @@ def discover(
     add_them: Annotated[bool, typer.Option("--add", help="Put them on the watch list.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Wallets worth watching, from the exchange's leaderboard.
+    """Wallets worth watching, from the leaderboard of Opinion.Trade or of another --exchange.
 
     Examples: whalesync whales discover · whalesync whales discover --by volume --period week --limit 5 --add
     """
@@ -89,7 +91,8 @@ def remove(whale: Whale, exchange: Exchange = None) -> None:
         row = parse.find_whale(db, whale, exchange, whole=True)
         if not whales.remove(db, row["platform"], row["address"], now_ms()):
             raise UsageError(f"{row['address']} is not tracked any more")
-    print_error(f"{row['address']} is no longer tracked; its history stays.")
+    title = title_of(row["platform"])
+    print_error(f"{row['address']} of {title} is no longer tracked; its history stays.")
 
 
 @whales_app.command(name="list", cls=Command)
@@ -100,20 +103,21 @@ def list_(
             help="What comes first: the highest volume, realized profit or volume of 7 days, or the last active."
         ),
     ] = "volume",
+    exchange: Exchange = None,
     as_json: Json = False,
     as_csv: Csv = False,
     everyone: Annotated[bool, typer.Option("--all", help="Include wallets that are no longer tracked.")] = False,
 ) -> None:
     """The watch list; wallets of which it is not known come last.
 
-    Examples: whalesync whales list --by profit · whalesync whales list --by 7d --csv
+    Examples: whalesync whales list --by profit · whalesync whales list --by 7d --exchange opinion_trade --csv
     """
     from whalesync.views import tables
 
     parse.only_one(json=as_json, csv=as_csv)
     try:
         with open_existing(settings().db) as db:
-            rows = whales.listed(db, everyone=everyone, by=by)
+            rows = whales.listed(db, everyone=everyone, by=by, platform=exchange)
     except NoDatabase:
         rows = []
     print_result(
@@ -155,14 +159,16 @@ def show(
 @whales_app.command(name="import", cls=Command)
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A text file, or - for standard input.")],
+    exchange: Exchange = None,
 ) -> None:
     """Track many wallets: one a line, as ADDRESS, ADDRESS,LABEL or ADDRESS,LABEL,EXCHANGE; # begins a comment.
 
-    All or none: if a line cannot be read, the error names it and nothing changes.
+    --exchange is that of the lines that name none; without it, Opinion.Trade. All or none: if a line cannot be read,
+    the error names it and nothing changes.
     """
     from whalesync.text import counted
 
-    entries = list(parse_entries(file, read_list(file)))
+    entries = list(parse_entries(file, read_list(file), exchange or DEFAULT_EXCHANGE))
     with open_database(settings().db) as db:
         added = whales.add(db, entries, now_ms())
     relabelled = f", {counted(added.relabelled, 'label')} changed" if added.relabelled else ""
@@ -176,7 +182,7 @@ def _how_many(new: int, there: int, more: str = "") -> str:
 
 
 def _look_up(exchange: ExchangeEntry, address: str) -> None:
-    """Say so if the exchange lists no trades of a wallet; where it cannot be asked at once, the jobs will tell."""
+    """Say so if an exchange lists no trades of a wallet; where it cannot be asked at once, the jobs will tell."""
     import time
 
     until = time.monotonic() + LOOK_UP_SECONDS
@@ -216,8 +222,8 @@ def read_list(file: str) -> str:
         raise UsageError(f"{file} is not UTF-8 text") from exc
 
 
-def parse_entries(file: str, text: str) -> Iterator[WatchEntry]:
-    """Yield the wallets of an import's lines; ``file`` is what errors call it.
+def parse_entries(file: str, text: str, platform: str) -> Iterator[WatchEntry]:
+    """Yield the wallets of an import's lines; ``file`` is what errors call it, ``platform`` where no line names one.
 
     Raises:
         UsageError: a line cannot be read; it is named.
@@ -232,8 +238,6 @@ def parse_entries(file: str, text: str) -> Iterator[WatchEntry]:
                 continue
             if exchange and exchange not in EXCHANGES:
                 raise UsageError(f"no exchange {exchange[:50]!r}: use {' or '.join(EXCHANGES)}")
-            yield WatchEntry(
-                parse.parse_address(address), parse.parse_label(label) or None, exchange or DEFAULT_EXCHANGE
-            )
+            yield WatchEntry(parse.parse_address(address), parse.parse_label(label) or None, exchange or platform)
         except (UsageError, csv.Error) as exc:
             raise UsageError(f"line {number} of {file}: {exc}; nothing was changed") from exc

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from whalesync.alerts import rules, targets
 from whalesync.errors import (
@@ -27,13 +28,22 @@ from whalesync.errors import (
     Unreachable,
     WhalesyncError,
 )
-from whalesync.exchanges import DEFAULT_EXCHANGE, EXCHANGES, secrets_of
+from whalesync.exchanges import EXCHANGES, asked_for, key_of, secrets_of, title_of
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
 from whalesync.host.restore import interrupted
 from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
 from whalesync.redact import redact
-from whalesync.settings import DB, ENV_FILE, PING_URL, Settings, check_url, default_alerts_file, default_env_file
+from whalesync.settings import (
+    DB,
+    ENV_FILE,
+    PING_URL,
+    Setting,
+    Settings,
+    check_url,
+    default_alerts_file,
+    default_env_file,
+)
 from whalesync.store import alerts, trades, whales
 from whalesync.store.copying import fault_of
 from whalesync.store.database import open_existing
@@ -121,10 +131,10 @@ def examine(
     path = settings.db
     stored = _stored(path)
     wallets: Mapping[str, Mapping[str, int | None]] = stored.wallets if stored else {}
-    in_use = [each for name, each in EXCHANGES.items() if name in (DEFAULT_EXCHANGE, *wallets)]
+    asked = asked_for(wallets)
     findings = [
-        *(finding for each in in_use for finding in _exchange(each, settings, now, probe)),
-        Finding("env file", *_env_file(settings)),
+        *(finding for each in asked for finding in _exchange(each, settings, now, probe)),
+        Finding("env file", *_env_file(settings, next((key for each in asked if (key := key_of(each))), None))),
         Finding("database", *_database(path)),
         Finding("watch list", *_watch_list(wallets if stored else None)),
         Finding("permissions", *_permissions(path)),
@@ -177,6 +187,9 @@ def _watch_list(wallets: Mapping[str, Mapping[str, int | None]] | None) -> _Resu
     if not count:
         return GOOD, "empty: 'whalesync whales add ADDRESS' and 'whalesync whales discover' fill it"
     text = counted(count, "wallet")
+    if len(wallets) > 1:
+        parts = (f"{len(listed):,} of {title_of(name)}" for name, listed in wallets.items())
+        text += f" ({', '.join(parts)})"
     for name, listed in wallets.items():
         silent = [wallet for wallet, trades in listed.items() if trades == 0]
         if silent and name in EXCHANGES:
@@ -186,8 +199,8 @@ def _watch_list(wallets: Mapping[str, Mapping[str, int | None]] | None) -> _Resu
 
 
 def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) -> list[Finding]:
-    """Check key, if the exchange has one, address and clock: one request tells of all three."""
-    title, has_key = exchange.title, any(setting.secret for setting in exchange.settings)
+    """Check key, if the exchange needs one, address and clock: one request tells of all three."""
+    title, needed_key = exchange.title, key_of(exchange)
     key, address = (NOT_CHECKED, f"{title} was not reached"), (GOOD, f"{title} answers")
     clock = (NOT_CHECKED, f"{title} was not reached")
     began = time.monotonic()
@@ -195,8 +208,7 @@ def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) ->
         exchange.check_settings(settings)
         date = probe(exchange, settings)
     except SettingsError as exc:
-        wrong = next((each for each in exchange.settings if str(exc).startswith(each.name)), None)
-        if wrong is not None and wrong.secret:
+        if needed_key is not None and str(exc).startswith(needed_key.name):
             key, address = (WRONG, str(exc)), (NOT_CHECKED, f"{title} is not asked without a key")
             clock = address
         else:
@@ -214,7 +226,7 @@ def _exchange(exchange: Exchange, settings: Settings, now: int, probe: Probe) ->
         key = (GOOD, f"{title} accepts it")
         clock = _clock(title, now, date, round((time.monotonic() - began) * SECOND))
     findings = [Finding("key", *key), Finding("address", *address), Finding("clock", *clock)]
-    return findings if has_key else findings[1:]
+    return findings if needed_key else findings[1:]
 
 
 def _clock(title: str, asked_at: int, date: int | None, took: int) -> _Result:
@@ -231,10 +243,13 @@ def _clock(title: str, asked_at: int, date: int | None, took: int) -> _Result:
     return outcome, f"{off:.0f} s {how} {title}'s: synchronize it with 'sudo timedatectl set-ntp true'"
 
 
-def _env_file(settings: Settings) -> _Result:
+def _env_file(settings: Settings, key: Setting[Any] | None) -> _Result:
+    """``key``: the one that the exchanges that are asked need, if they need any."""
     path, usual = settings.env_file, default_env_file()
     if path is None:
-        line = f"printf 'OPINION_TRADE_API_KEY=%s\\n' 'your key' > {_quoted(usual)}"
+        if key is None:
+            return GOOD, "none: no exchange on the watch list needs a key"
+        line = f"printf '{key.name}=%s\\n' 'your key' > {_quoted(usual)}"
         how = f"make one with 'whalesync setup' or (umask 077; mkdir -p {_quoted(usual.parent)}; {line})"
         if secrets_of(settings):
             return GOOD, f"none: the key is in the environment, which cron does not have; for cron {how}"

@@ -1,8 +1,8 @@
 """``cleanup``: delete what is older than the retention, until none is left, without delaying other writers.
 
-A wrong clock must not empty the tables. The exchange's clock corrects the host's; time counts only up to an hour
-after the latest moment that the exchange vouches for, since a clock that has jumped ahead and a pause look alike;
-and a cut that leaves nothing known is refused.
+A wrong clock must not empty the tables. The exchanges' clocks correct the host's, and where they disagree, the slowest
+counts: what is kept too long does no harm. Time counts only up to an hour after the latest moment that an exchange
+vouches for, since a clock that has jumped ahead and a pause look alike; and a cut that leaves nothing known is refused.
 
 The work is done in batches of a fixed size, with a pause after each. A writer that waits looks whether the lock is
 free: ours every 2 ms; SQLite's busy handler after sleeps of 1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, then 100 ms. After
@@ -12,15 +12,16 @@ free: ours every 2 ms; SQLite's busy handler after sleeps of 1, 2, 5, 10, 15, 20
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from whalesync.errors import JobFailed
-from whalesync.exchanges import EXCHANGES
+from whalesync.exchanges import EXCHANGES, asked_for
+from whalesync.jobs.exchanges import clock_ahead, time_heard
 from whalesync.jobs.run import Run
 from whalesync.jobs.table import DAY, HOUR, SYNC_MARKETS, SYNC_WHALES
 from whalesync.settings import RETENTION_DAYS
-from whalesync.store import retention, sync_log, trades
+from whalesync.store import retention, sync_log, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.trades import Stored
 
@@ -69,14 +70,13 @@ def safe_cut(run: Run) -> int:
         JobFailed: no trade is younger than that, and no exchange was heard since.
     """
     keep = run.settings.get(RETENTION_DAYS) * DAY
-    now = run.now - max(0, run.db.fact("clock_ahead") or 0)
-    heard = run.db.fact("exchange_time")
-    if heard is None:
-        # No exchange has ever told its time. What a wrong clock deletes then is fetched again when it is right.
-        syncs = [sync_log.last_good_start(run.db, job.type) for job in (SYNC_MARKETS, SYNC_WHALES)]
-        heard = max((sync for sync in syncs if sync is not None), default=None)
-    moments = (retention.newest_trade(run.db), heard)
-    known = max((moment for moment in moments if moment is not None), default=None)
+    db, asked = run.db, [exchange.name for exchange in asked_for(whales.platforms(run.db))]
+    now = run.now - max([0, *(clock_ahead(db, name) for name in asked)])
+    # Without a time from any exchange the syncs count: what a wrong clock then deletes is fetched again later.
+    moments = _known(time_heard(db, name) for name in asked) or _known(
+        sync_log.last_good_start(db, job.type, name) for name in asked for job in (SYNC_MARKETS, SYNC_WHALES)
+    )
+    known = max(_known([*moments, retention.newest_trade(db)]), default=None)
     if known is None:
         return now - keep
     if now - keep > known:
@@ -90,6 +90,10 @@ def safe_cut(run: Run) -> int:
             f"no exchange was heard since {_minute(known)} UTC, so what a later day would delete is kept",
         )
     return min(now, known + HOUR) - keep
+
+
+def _known(moments: Iterable[int | None]) -> list[int]:
+    return [moment for moment in moments if moment is not None]
 
 
 def delete_trades(db: Database, cut: int, pruned: dict[int, str]) -> int:

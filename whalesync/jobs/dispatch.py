@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from whalesync.errors import AnotherRunActive, describe
+from whalesync.errors import AnotherRunActive, describe_with_notes
 from whalesync.jobs.ping import Pinger
 from whalesync.jobs.run import Clock, Run, run_job
 from whalesync.jobs.table import Job
@@ -36,7 +36,7 @@ def perform(
     except AnotherRunActive:
         raise
     except BaseException as exc:
-        pinger.fail(describe(exc))
+        pinger.fail(describe_with_notes(exc))
         raise
     pinger.success("\n".join([run.summary, *run.errors()]))
     return run

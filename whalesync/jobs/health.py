@@ -5,18 +5,23 @@ A job that is due once a day is late when none has started since it was due, a r
 is the job's time budget, which is a setting, or ``Job.may_take``: sync-markets is late after 19 min, sync-whales after
 3 min 50 s, compute-stats after 3 h 10 min, and cleanup at 05:00 UTC. For a job that never ran, the moment when the file
 was made stands in for the last success, so that a job that nobody has scheduled shows up too.
+
+A job that asks several exchanges is judged for each of them, too, by the same rules: what counts as a success of a run
+there is that it did its part for the exchange.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from whalesync.jobs.table import CLEANUP, DAY, HOUR, MINUTE, SECOND, Job
-from whalesync.store.sync_log import DEAD_RUN, Streak
+from whalesync.store.sync_log import DEAD_RUN
 from whalesync.text import ago, counted, duration, iso
 
 CLOCK_TOLERANCE = MINUTE  # a clock may be put back by this much without being called faulty
@@ -44,6 +49,7 @@ class JobHealth:
     ``last_duration``, ``items``, ``error``, ``error_count`` and ``last_run_ok`` are those of the newest run that ended;
     ``last_run_ok`` is False if a newer one died. ``failures`` counts the runs that failed or died since the last
     success, the first of them started at ``failing_since``. Times and durations in ms, None where there is none.
+    ``exchanges``: by name, the health of its part for each exchange that the newest run asked, without ``items``.
     """
 
     job: str
@@ -61,6 +67,31 @@ class JobHealth:
     failing_since: int | None = None
     running_since: int | None = None
     next_due_at: int | None = None
+    exchanges: Mapping[str, JobHealth] = field(default_factory=dict)
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is not the same for all exchanges."""
+        return len({(each.state, each.failures) for each in self.exchanges.values()}) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Failed runs in a row up to now: when the first of them started (ms), and how many they are."""
+
+    since: int
+    count: int
+
+
+def failing_streak(runs: Iterable[Row], exchange: str | None = None) -> Streak:
+    """Return the failed runs of a job since its last completed one; with ``exchange``, of its part for that."""
+    starts = []
+    for run in runs if exchange is None else _part_of(exchange, runs):
+        if run["status"] == "completed":
+            break
+        if run["status"] == "failed":
+            starts.append(run["started_at"])
+    return Streak(min(starts, default=0), len(starts))
 
 
 def failing_words(streak: Streak) -> str:
@@ -89,31 +120,74 @@ def overall_ok(healths: Iterable[JobHealth]) -> bool:
 def job_health(
     job: Job,
     runs: Sequence[Row],
-    streak: Streak,
     *,
     held: bool,
     made_at: int,
     now: int,
     time_budget: float | None = None,
+    title_of: Callable[[str], str] = str,
 ) -> JobHealth:
-    """Judge one job.
+    """Judge one job, and its part for each exchange.
 
     Args:
         runs: its rows of ``sync_logs``, newest first: the newest, the last completed one, and what is between them.
-        streak: its failed runs since the last completed one (``sync_log.failing_streak``).
         held: whether a process holds the job's lock; it matters only while the newest row says ``running``.
         made_at: when the database file was made.
         time_budget: seconds, if set by the user; it counts for the jobs that have one.
+        title_of: returns what an exchange is called.
     """
+    may_take = _may_take(job, time_budget)
+    asked = next((outcomes for run in runs if (outcomes := _outcomes(run)) is not None), {})
+    exchanges = {
+        name: replace(_judge(job, list(_part_of(name, runs)), held, made_at, now, may_take), items=None)
+        for name in asked
+    }
+    health = replace(_judge(job, runs, held, made_at, now, may_take), exchanges=exchanges)
+    if not health.differs:
+        return health
+    parts = [
+        f"for {title_of(name)}: {'good, ' if part.state is State.GOOD else ''}{part.detail.removesuffix('.')}"
+        for name, part in sorted(exchanges.items(), key=lambda item: item[1].ok)
+    ]
+    return replace(health, ok=health.ok and overall_ok(exchanges.values()), detail="; ".join(parts))
+
+
+def _outcomes(run: Row) -> Mapping[str, str | None] | None:
+    """Return how each exchange went in a run: None, or why nothing could be done for it. None if that is not known."""
+    return None if run["exchanges"] is None else _parsed(run["exchanges"])
+
+
+@lru_cache(maxsize=16)  # thousands of failed runs in a row say the same
+def _parsed(text: str) -> Mapping[str, str | None]:
+    outcomes: Mapping[str, str | None] = json.loads(text)
+    return outcomes
+
+
+def _part_of(exchange: str, runs: Iterable[Row]) -> Iterator[Row]:
+    """Yield the runs as they were for one exchange, without those that did not ask it.
+
+    One that does not say how its exchanges went (under way, killed, or of an older version) is the same for all.
+    """
+    for run in runs:
+        outcomes = _outcomes(run)
+        if outcomes is None:
+            yield run
+        elif exchange in outcomes:
+            why = outcomes[exchange]
+            status = "completed" if why is None else "failed"
+            yield {**run, "status": status, "error": why, "error_count": int(why is not None)}
+
+
+def _judge(job: Job, runs: Sequence[Row], held: bool, made_at: int, now: int, may_take: int) -> JobHealth:
     newest = runs[0] if runs else None
     unfinished = newest if newest and newest["status"] == "running" else None
     running, died = (unfinished, None) if held else (None, unfinished)
     ended = next((run for run in runs if run["status"] != "running"), None)
     success = next((run for run in runs if run["status"] == "completed"), None)
+    streak = failing_streak(runs)
     if died:
         streak = Streak(streak.since if streak.count else died["started_at"], streak.count + 1)
     words = f" ({words})" if (words := failing_words(streak)) else ""
-    may_take = _may_take(job, time_budget)
     if future := _future([newest, success], made_at, now):
         state, ok = State.CLOCK_FAULT, False
         detail = (

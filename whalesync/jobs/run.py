@@ -23,9 +23,10 @@ from whalesync.errors import (
     OutOfTime,
     SettingsError,
     StoreError,
+    WhalesyncError,
     describe,
 )
-from whalesync.jobs.health import failing_words
+from whalesync.jobs.health import failing_streak, failing_words
 from whalesync.jobs.table import SECOND, LoggedCommand
 from whalesync.settings import TIME_BUDGET, Settings
 from whalesync.store import sync_log
@@ -66,8 +67,8 @@ class Run:
     items: int = 0
     error_count: int = 0
     summary: str = ""
-    not_asked: SettingsError | None = None
-    _failure: str = ""
+    _failures: list[str] = field(default_factory=list)
+    _exchanges: dict[str, WhalesyncError | None] = field(default_factory=dict)
     _problems: dict[str, list[str]] = field(default_factory=dict)
 
     def record_problem(self, item: str, problem: object) -> None:
@@ -77,12 +78,14 @@ class Run:
         self.log_step(f"{item}: {problem}")
 
     def record_failure(self, failure: str) -> None:
-        """Record why the whole run failed. A recorded problem with which this text ends is the same failure."""
+        """Record why the whole run failed, once. A recorded problem with which this text ends is the same failure."""
+        if failure in self._failures:
+            return
         same = [each for each in self._problems if failure == each or failure.endswith(f": {each}")]
         for problem in same:
             del self._problems[problem]
         self.error_count += not same
-        self._failure = failure
+        self._failures.append(failure)
 
     def errors(self) -> list[str]:
         """Return why the run failed, if it did; then each other problem once, with the items that have it."""
@@ -90,17 +93,37 @@ class Run:
             f"{items[0]}{f' and {len(items) - 1} more' if len(items) > 1 else ''}: {problem}"
             for problem, items in self._problems.items()
         ]
-        return [self._failure, *problems] if self._failure else problems
+        return [*self._failures, *problems]
 
     def can_ask(self, exchange: Exchange) -> bool:
-        """Return whether an exchange can be asked with these settings; if not, the run fails at its end."""
+        """Return whether an exchange can be asked with these settings; the log of the run says how it went with it."""
+        self._exchanges[exchange.name] = None
         try:
             exchange.check_settings(self.settings)
         except SettingsError as exc:
-            self.record_problem(exchange.title, exc)
-            self.not_asked = self.not_asked or exc
+            self.record_nothing_done(exchange, exc)
             return False
         return True
+
+    def record_nothing_done(self, exchange: Exchange, why: WhalesyncError | OutOfTime) -> None:
+        """Record that nothing could be done for an exchange. The run goes on with the others, and fails at its end."""
+        failure = why if isinstance(why, WhalesyncError) else _nothing_in_time(why, exchange.title)
+        if self._exchanges.get(exchange.name) is not None:
+            return  # the first one counts
+        self._exchanges[exchange.name] = failure
+        self.record_failure(str(failure))
+        self.log_step(str(failure))
+
+    def failures(self) -> dict[str, WhalesyncError]:
+        """Return why nothing could be done for an exchange, by its name."""
+        return {name: failure for name, failure in self._exchanges.items() if failure is not None}
+
+    def outcomes(self, failure: str | None) -> dict[str, str | None]:
+        """Return how each exchange went: None, or why nothing is known to be done for it.
+
+        ``failure``: why the whole run failed, if it did; that is so for all that did not fail by themselves before.
+        """
+        return {name: str(own) if own else failure for name, own in self._exchanges.items()}
 
 
 @contextmanager
@@ -115,6 +138,7 @@ def run_job(
     """Open the file, take the job's lock, and keep its row in the sync log. For the main thread: it handles signals.
 
     Raises:
+        WhalesyncError: nothing could be done for an exchange; the first such failure.
         JobFailed: OutOfTime left the work: nothing could be done in the time budget.
         AnotherRunActive: this job is running already; no row is left.
         Interrupted: SIGINT or SIGTERM arrived; the row says so.
@@ -132,7 +156,7 @@ def run_job(
         budget = math.inf if job.budget is None else settings.get(TIME_BUDGET) or job.budget / SECOND
         run = Run(db, settings, job, 0, clock.now(), clock, started + budget, log_step, report_progress)
 
-        def end(status: str) -> None:
+        def end(status: str, failure: str | None = None) -> None:
             # Measured, not read from the wall clock, which may have been set meanwhile.
             ended = run.now + round((clock.monotonic() - started) * 1000)
             # By the job, whose lock we hold, if a signal came before the number of the row was known.
@@ -140,7 +164,7 @@ def run_job(
             if row is not None:
                 sync_log.end_run(
                     db, row, status=status, ended_at=ended, items=run.items, errors=run.errors(),
-                    error_count=run.error_count,
+                    error_count=run.error_count, exchanges=run.outcomes(failure),
                 )  # fmt: skip
 
         try:
@@ -150,9 +174,9 @@ def run_job(
             try:
                 yield run
             except OutOfTime as exc:
-                raise JobFailed(str(exc) or "the time budget ended before anything was done") from exc
-            if run.not_asked is not None:
-                raise run.not_asked
+                raise _nothing_in_time(exc) from exc
+            for failure in run.failures().values():
+                raise failure
             end("completed")
             _ignore_signals()  # one that comes before this fails the run, one that comes later finds it done
         except BaseException as exc:
@@ -160,9 +184,14 @@ def run_job(
             # The first error is the one that counts; a row that cannot be closed is closed by the next run.
             with suppress(StoreError, sqlite3.Error, MemoryError):
                 run.record_failure(describe(exc))
-                end("failed")
-                if words := failing_words(sync_log.failing_streak(db, job.type)):
+                own = next((name for name, failure in run.failures().items() if failure is exc), None)
+                end("failed", None if own else describe(exc))
+                runs = map(dict, sync_log.runs_since_success(db, job.type))
+                if words := failing_words(failing_streak(runs, own)):
                     exc.add_note(words)
+            for failure in run.failures().values():
+                if failure is not exc:
+                    exc.add_note(f"also: {failure}")
             raise
         with suppress(StoreError):
             db.checkpoint()
@@ -193,11 +222,6 @@ def _ignore_signals() -> None:
         signal.signal(each, lambda *_: None)
 
 
-def fail_if_all(failed: int, tried: int, what: str, reason: str) -> None:
-    """Fail a run in which everything failed; ``reason`` is the first failure: its item and what went wrong.
-
-    Raises:
-        JobFailed: with the reason.
-    """
-    if tried and failed == tried:
-        raise JobFailed(f"all {tried} {what} failed, the first was {reason}" if tried > 1 else reason)
+def _nothing_in_time(exc: OutOfTime, title: str = "") -> JobFailed:
+    """Return the failure of a run, or of its part for the exchange of this title, that had no time for anything."""
+    return JobFailed(str(exc) or f"{title and title + ': '}the time budget ended before anything was done")

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from whalesync.errors import ExchangeError, OutOfTime, StoreError
 from whalesync.exchanges.base import Exchange, Key, StoredMarket, Task, Tradable
-from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
+from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask, fact_of
 from whalesync.jobs.pool import GRACE_SECONDS, Lane, Pool
 from whalesync.jobs.run import Run
 from whalesync.records import Market, RejectedRecord
@@ -21,14 +21,9 @@ FIRST_BACKOFF = 0.5  # seconds
 
 
 def run(run: Run) -> None:
-    """Run the job. An exchange that fails does not keep the others from being served.
-
-    Raises:
-        ExchangeError, OutOfTime: of the first exchange for which nothing, or not all, could be done.
-    """
+    """Run the job. An exchange that fails, or takes all its time, does not keep the others from being served."""
     asked = exchanges_to_ask(run, whales.tracked(run.db))
     summaries: list[str] = []
-    failures: list[Exception] = []
     for served, exchange in enumerate(asked):
         now = run.clock.monotonic()
         # An equal part of the time that is left.
@@ -37,14 +32,11 @@ def run(run: Run) -> None:
         try:
             with connected as connection:
                 summaries.append(connection.sync_markets(StoredCatalog(run, exchange, until)))
-                compare_clocks(run, exchange.title, connection)
+                compare_clocks(run, exchange, connection)
         except (ExchangeError, OutOfTime) as exc:
-            failures.append(exc)
-            run.record_problem(exchange.title, exc)
+            run.record_nothing_done(exchange, exc)
     stats.update_positions(run.db, run.now)  # what is held has another price, or has ended
     run.summary = "; ".join(summaries)
-    if failures:
-        raise failures[0]
 
 
 class StoredCatalog:
@@ -100,16 +92,13 @@ class StoredCatalog:
 
     def recall(self, name: str) -> int | None:
         """A number that an earlier run remembered."""
-        return self._run.db.fact(self._fact(name))
+        return self._run.db.fact(fact_of(self._exchange.name, name))
 
     def remember(self, facts: Mapping[str, int]) -> None:
         """Keep numbers for later runs, by name."""
         with self._run.db.write():
             for name, value in facts.items():
-                self._run.db.remember(self._fact(name), value)
-
-    def _fact(self, name: str) -> str:
-        return f"{self._exchange.name} {name}"
+                self._run.db.remember(fact_of(self._exchange.name, name), value)
 
     def tradable(self) -> list[Tradable]:
         """The stored markets that can be traded now."""

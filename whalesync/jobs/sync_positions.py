@@ -16,9 +16,9 @@ from functools import partial
 
 from whalesync.errors import AuthenticationError, ExchangeError, JobFailed, OutOfTime
 from whalesync.exchanges.base import Connection, Exchange, Holdings, Task
-from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask
+from whalesync.jobs.exchanges import all_failed, clock_ahead, compare_clocks, exchanges_to_ask
 from whalesync.jobs.pool import Lane, Pool
-from whalesync.jobs.run import Run, fail_if_all
+from whalesync.jobs.run import Run
 from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
 from whalesync.positions import NOT_LISTED, SETTLING_MS, Evidence, Holding, as_listed, judge
 from whalesync.records import DAY_MS, Position
@@ -34,12 +34,7 @@ CLOSED_OVERLAP_MS = DAY_MS  # how late something may be listed as held no longer
 
 
 def run(run: Run) -> None:
-    """Run the job. An exchange that fails does not keep the others from being served.
-
-    Raises:
-        SettingsError, AuthenticationError: an exchange cannot be asked; the others have been served.
-        JobFailed: the positions of no wallet of an exchange could be read, or none in time.
-    """
+    """Run the job. An exchange that fails does not keep the others from being served."""
     tracked = whales.tracked(run.db)
     listings = positions.listings(run.db)
     with ExitStack() as stack:
@@ -48,30 +43,21 @@ def run(run: Run) -> None:
             connection = stack.enter_context(
                 exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=run.deadline, log_step=run.log_step)
             )
-            wanted = reading_order(
-                (whale for whale in tracked if whale.platform == exchange.name), listings, run.now - clock_ahead(run)
-            )
+            listed = (whale for whale in tracked if whale.platform == exchange.name)
+            wanted = reading_order(listed, listings, run.now - clock_ahead(run.db, exchange.name))
             allowed = int(exchange.requests_per_second(run.settings) * SYNC_POSITIONS.interval / SECOND * SHARE)
             served.append(Served(run, exchange, connection, wanted, allowed))
         lanes = [Lane(each.exchange.title, each.tasks()) for each in served]
         Pool(run.clock.monotonic).run(lanes, until=run.deadline)
         for each in served:
-            compare_clocks(run, each.exchange.title, each.connection)
+            compare_clocks(run, each.exchange, each.connection)
     changed = stats.update_positions(run.db, run.now)
     read = sum(len(each.read) for each in served)
     wallets = sum(len(each.wanted) for each in served)
     run.summary = f"{read}/{wallets} wallets read, {counted(run.items, 'position')} held; {changed} whales changed"
     for each, lane in zip(served, lanes, strict=True):
-        if lane.error is not None:
-            raise lane.error
-        fail_if_all(len(each.failed), len(each.wanted), "wallets", each.first_failure)
-        if each.wanted and not each.read and not each.failed:
-            raise JobFailed(f"{each.exchange.title}: no wallet could be read within the time budget")
-
-
-def clock_ahead(run: Run) -> int:
-    """How far the host's clock was ahead of the exchange's (ms) at the last run that compared them."""
-    return run.db.fact("clock_ahead") or 0
+        if failure := lane.error or each.failure():
+            run.record_nothing_done(each.exchange, failure)
 
 
 def reading_order(listed: Iterable[Whale], listings: Mapping[int, Listing], now: int) -> list[Whale]:
@@ -105,8 +91,15 @@ class Served:
     _markets_read_at: int | None = field(init=False)
 
     def __post_init__(self) -> None:
-        read_at = sync_log.last_good_start(self.run.db, SYNC_MARKETS.type)
-        self._markets_read_at = None if read_at is None else read_at - clock_ahead(self.run)
+        db, name = self.run.db, self.exchange.name
+        read_at = sync_log.last_good_start(db, SYNC_MARKETS.type, name)
+        self._markets_read_at = None if read_at is None else read_at - clock_ahead(db, name)
+
+    def failure(self) -> JobFailed | None:
+        """Why no wallet of the exchange could be read; None if one could."""
+        if self.wanted and not self.read and not self.failed:
+            return JobFailed(f"{self.exchange.title}: no wallet could be read within the time budget")
+        return all_failed(self.exchange, len(self.failed), len(self.failed | self.read), self.first_failure)
 
     def tasks(self) -> Iterator[Task]:
         """A task for each wallet, until the allowed requests are used up."""

@@ -19,11 +19,12 @@ from whalesync.errors import (
     JobFailed,
     OutOfTime,
     StoreError,
+    WhalesyncError,
 )
 from whalesync.exchanges.base import Batch, Connection, Exchange, Pace, Reading, Request, Response, Task
-from whalesync.jobs.exchanges import compare_clocks, exchanges_to_ask, retention_cutoff
+from whalesync.jobs.exchanges import all_failed, compare_clocks, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
-from whalesync.jobs.run import Run, fail_if_all
+from whalesync.jobs.run import Run
 from whalesync.store import stats, trades, whales
 from whalesync.store.trades import Stored
 from whalesync.store.whales import Whale
@@ -36,17 +37,12 @@ IDLE_READINGS = 8  # a run, of comparisons that only check what is stored: a hun
 
 
 def run(run: Run) -> None:
-    """Run the job.
-
-    Raises:
-        SettingsError, AuthenticationError: an exchange cannot be asked; the others have been served.
-        JobFailed: no wallet of an exchange could be read, or none in time.
-    """
+    """Run the job. An exchange that fails does not keep the others from being served."""
     with ExitStack() as stack:
         work = WhaleSync(run, Pool(run.clock.monotonic), connect(run, stack))
         work.work()
         for served in work.served:
-            compare_clocks(run, served.exchange.title, served.connection)
+            compare_clocks(run, served.exchange, served.connection)
     work.finish()
 
 
@@ -68,6 +64,14 @@ class Served:
     def looked_at(self) -> set[int]:
         """The wallets that were polled, or failed."""
         return self.failed | set(self.paces)
+
+    def failure(self) -> WhalesyncError | None:
+        """Why nothing could be done for the exchange; None if something could."""
+        if failure := self.ended_by or self.changed:
+            return failure
+        if self.listed and not self.looked_at:
+            return JobFailed(f"{self.exchange.title}: the time budget ended before the first wallet was read")
+        return all_failed(self.exchange, len(self.failed), len(self.looked_at), self.first_failure)
 
 
 def connect(run: Run, stack: ExitStack) -> list[Served]:
@@ -119,11 +123,7 @@ class WhaleSync:
         self._run(self._comparisons, self.run.deadline)
 
     def finish(self) -> None:
-        """Bring the figures of the wallets that have changed up to date, and set the summary.
-
-        Raises:
-            ExchangeError, JobFailed: nothing could be done for an exchange.
-        """
+        """Bring the figures of the wallets that have changed up to date, set the summary, and record what failed."""
         if self._changed:
             stats.update_trades(self.run.db, self.run.now, self._changed)
         listed = sum(len(served.listed) for served in self.served)
@@ -135,11 +135,8 @@ class WhaleSync:
         if loading:
             self.run.summary += f", {loading:,} still loading"
         for served in self.served:
-            if failure := served.ended_by or served.changed:
-                raise failure
-            fail_if_all(len(served.failed), len(served.looked_at), "wallets", served.first_failure)
-            if served.listed and not served.looked_at:
-                raise JobFailed(f"{served.exchange.title}: the time budget ended before the first wallet was read")
+            if failure := served.failure():
+                self.run.record_nothing_done(served.exchange, failure)
 
     def _run(self, tasks: Callable[[Served], Iterable[Task]], until: float) -> None:
         """Run tasks for each exchange that can still be asked, side by side."""
@@ -148,9 +145,9 @@ class WhaleSync:
         ]
         self.pool.run([lane for _, lane in lanes], until=until)
         for served, lane in lanes:
-            served.ended_by = lane.error
             if lane.error is not None:
-                self.run.record_problem(lane.name, lane.error)
+                served.ended_by = lane.error
+                self.run.record_nothing_done(served.exchange, lane.error)
 
     def _polls(self, served: Served) -> Iterator[Task]:
         for whale in served.listed:
@@ -274,7 +271,8 @@ class WhaleSync:
         if batch.superseded:
             self.run.record_problem(
                 whale.name,
-                f"{counted(len(batch.superseded), 'stored trade')} no longer listed by the exchange: superseded",
+                f"{counted(len(batch.superseded), 'stored trade')} no longer listed by {served.exchange.title}:"
+                " superseded",
             )
         for note in batch.notes:
             self.run.record_problem(whale.name, note)

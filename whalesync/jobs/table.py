@@ -70,8 +70,8 @@ class Job(LoggedCommand):
 SYNC_MARKETS = Job(
     command="sync-markets",
     type="markets",
-    summary="Fetch every market, then prices and liquidity.",
-    purpose="Every market of the exchange and its prices, every five minutes.",
+    summary="Fetch the markets, then prices and liquidity.",
+    purpose="The markets of each exchange and their prices, every five minutes.",
     cron="*/5 * * * *",
     interval=5 * MINUTE,
     budget=240 * SECOND,

@@ -29,10 +29,10 @@ from whalesync.exchanges.base import (
     Task,
 )
 from whalesync.exchanges.copy import Copy
-from whalesync.jobs.exchanges import exchanges_to_ask, retention_cutoff
+from whalesync.jobs.exchanges import all_failed, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.repair import match_changed, write_difference
-from whalesync.jobs.run import Run, fail_if_all
+from whalesync.jobs.run import Run
 from whalesync.jobs.table import DAY, SECOND, SYNC_WHALES
 from whalesync.jobs.verdict import NOT_LOOKED_AT, UNKNOWN_EXCHANGE, Verdict, Walk, judge_walk
 from whalesync.store import trades, verify
@@ -71,8 +71,6 @@ def run(run: Run, verdicts: list[Verdict], *, deep: bool, repair: bool) -> None:
     """Judge the wallets of the ``verdicts``; ``repair`` implies ``deep``.
 
     Raises:
-        SettingsError, AuthenticationError: an exchange cannot be asked; the others have been served.
-        JobFailed: no wallet of an exchange could be read.
         AnotherRunActive: sync-whales is running, so nothing was repaired.
     """
     with ExitStack() as stack:
@@ -91,7 +89,6 @@ def run(run: Run, verdicts: list[Verdict], *, deep: bool, repair: bool) -> None:
                 work.repair()
         finally:
             work.finish()
-        work.raise_failures()
 
 
 def chosen(tracked: Iterable[Whale], *, whale_id: int | None, platform: str | None) -> list[Verdict]:
@@ -132,7 +129,7 @@ class Verification:
             self._run(self._repair, lambda verdict: verdict.whale.id in self._walks)
 
     def finish(self) -> None:
-        """Record every fault and every change in the sync log, and set the summary."""
+        """Record every fault, every change and what failed in the sync log, and set the summary."""
         for asked in self.asked:
             for verdict in asked.verdicts:
                 if verdict.repaired:
@@ -142,17 +139,10 @@ class Verification:
         verdicts = [verdict for asked in self.asked for verdict in asked.verdicts]
         sound = sum(verdict.ok for verdict in verdicts)
         self.run.summary = f"{sound:,} of {counted(len(verdicts), 'wallet')} add up"
-
-    def raise_failures(self) -> None:
-        """Raise why an exchange could not be asked, if so.
-
-        Raises:
-            ExchangeError, JobFailed: it rejected the key, or no wallet could be read.
-        """
         for asked in self.asked:
-            if asked.error is not None:
-                raise asked.error
-            fail_if_all(asked.failed, len(asked.verdicts), "wallets", asked.first_failure)
+            failure = asked.error or all_failed(asked.exchange, asked.failed, len(asked.verdicts), asked.first_failure)
+            if failure is not None:
+                self.run.record_nothing_done(asked.exchange, failure)
 
     def _run(self, task: Callable[[Asked, Verdict], Task], wanted: Callable[[Verdict], bool]) -> None:
         """Run a task for each wallet that is wanted, the exchanges side by side."""

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from whalesync.store.database import Database
 
 MAX_ERROR_CHARS = 2_000
 DEAD_RUN = "was killed or the machine went down"
-
-
-@dataclass(frozen=True, slots=True)
-class Streak:
-    """Failed runs in a row up to now: when the first of them started (ms), and how many they are."""
-
-    since: int
-    count: int
 
 
 def start_run(db: Database, log_type: str, now: int) -> tuple[int, int]:
@@ -41,14 +34,27 @@ def open_row(db: Database, log_type: str) -> int | None:
 
 
 def end_run(
-    db: Database, row: int, *, status: str, ended_at: int, items: int, errors: list[str], error_count: int
+    db: Database,
+    row: int,
+    *,
+    status: str,
+    ended_at: int,
+    items: int,
+    errors: list[str],
+    error_count: int,
+    exchanges: Mapping[str, str | None],
 ) -> None:
-    """Close a run's row; ``errors`` become one text, cut to MAX_ERROR_CHARS."""
+    """Close a run's row; ``errors`` become one text. It and each text of ``exchanges`` are cut to MAX_ERROR_CHARS.
+
+    ``exchanges``: those that were asked, and why nothing could be done for them, if so.
+    """
     text = "; ".join(errors).encode("utf-8", "replace").decode()[:MAX_ERROR_CHARS] or None
+    outcomes = {name: why and why[:MAX_ERROR_CHARS] for name, why in exchanges.items()}
     with db.write():
         db.execute(
-            "UPDATE sync_logs SET status = ?, ended_at = ?, item_count = ?, error = ?, error_count = ? WHERE id = ?",
-            (status, ended_at, items, text, error_count, row),
+            "UPDATE sync_logs SET status = ?, ended_at = ?, item_count = ?, error = ?, error_count = ?, exchanges = ?"
+            " WHERE id = ?",
+            (status, ended_at, items, text, error_count, json.dumps(outcomes) if outcomes else None, row),
         )
 
 
@@ -72,20 +78,11 @@ def runs_since_success(db: Database, log_type: str) -> list[sqlite3.Row]:
     )
 
 
-def last_good_start(db: Database, log_type: str) -> int | None:
-    """When the last completed run of a job started (ms)."""
+def last_good_start(db: Database, log_type: str, exchange: str | None = None) -> int | None:
+    """When the last completed run of a job started, or the last one that did its part for an exchange (ms)."""
     found: int | None = db.value(
-        "SELECT started_at FROM sync_logs WHERE type = ? AND status = 'completed' ORDER BY id DESC LIMIT 1",
-        (log_type,),
+        "SELECT started_at FROM sync_logs WHERE type = :type AND iif(:exchange IS NULL OR exchanges IS NULL,"
+        " status = 'completed', json_type(exchanges, '$.' || :exchange) = 'null') ORDER BY id DESC LIMIT 1",
+        {"type": log_type, "exchange": exchange},
     )
     return found
-
-
-def failing_streak(db: Database, log_type: str) -> Streak:
-    """The failed runs of a job since its last completed one."""
-    since, count = db.one(
-        "SELECT min(started_at), count(*) FROM sync_logs WHERE type = :type AND status = 'failed' AND id >"
-        " coalesce((SELECT max(id) FROM sync_logs WHERE type = :type AND status = 'completed'), 0)",
-        {"type": log_type},
-    )
-    return Streak(since or 0, count)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from whalesync.exchanges import DEFAULT_EXCHANGE
+from whalesync.exchanges import DEFAULT_EXCHANGE, title_of
 from whalesync.store.database import Database, bindable
 
 COLUMNS = (
@@ -33,7 +33,7 @@ _KNOWN = ", ".join(f"iif({_COUNTED}, {name}, NULL) AS {name}" if name in _SUMS e
 
 @dataclass(frozen=True, slots=True)
 class Whale:
-    """A wallet on the watch list; times in milliseconds."""
+    """A wallet on the watch list; times in milliseconds. ``is_on_several``: so is its address on another exchange."""
 
     id: int
     platform: str
@@ -41,11 +41,14 @@ class Whale:
     label: str | None
     last_trade_at: int | None
     left_out_since: int | None
+    is_on_several: bool = False
 
     @property
     def name(self) -> str:
         """How it is called in messages."""
-        return f"{self.address[:6]}…{self.address[-4:]}" + (f" ({self.label})" if self.label else "")
+        label = f" ({self.label})" if self.label else ""
+        exchange = f" of {title_of(self.platform)}" if self.is_on_several else ""
+        return f"{self.address[:6]}…{self.address[-4:]}{label}{exchange}"
 
 
 class WatchEntry(NamedTuple):
@@ -74,10 +77,16 @@ def tracked(db: Database) -> list[Whale]:
         Whale(*row)
         for row in db.rows(
             "SELECT w.id, w.platform, w.address, w.label,"
-            " (SELECT max(timestamp) FROM whale_activity AS a WHERE a.whale_id = w.id), c.left_out_since"
+            " (SELECT max(timestamp) FROM whale_activity AS a WHERE a.whale_id = w.id), c.left_out_since,"
+            " count(*) OVER (PARTITION BY w.address) > 1"
             " FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id WHERE w.tracked = 1"
         )
     ]
+
+
+def platforms(db: Database) -> set[str]:
+    """The exchanges that have wallets on the watch list."""
+    return {row[0] for row in db.rows("SELECT DISTINCT platform FROM whales WHERE tracked")}
 
 
 def record_left_out(db: Database, polled: Iterable[int], left_out: Iterable[int], now: int) -> None:
@@ -141,15 +150,18 @@ def addresses(db: Database, *, everyone: bool = False) -> list[sqlite3.Row]:
     return db.rows("SELECT id, platform, address, label FROM whales WHERE tracked OR ? ORDER BY id", (everyone,))
 
 
-def listed(db: Database, *, everyone: bool = False, by: str = "volume") -> list[dict[str, Any]]:
+def listed(
+    db: Database, *, everyone: bool = False, by: str = "volume", platform: str | None = None
+) -> list[dict[str, Any]]:
     """The watch list, the highest first ``by`` one of ``ORDERS``, those where it is not known last.
 
-    With ``everyone`` also those no longer tracked.
+    With ``everyone`` also those no longer tracked. ``platform``: only wallets of this exchange.
     """
     rows = db.rows(
-        f"SELECT * FROM (SELECT {_KNOWN} FROM whales AS w WHERE tracked OR :everyone)"
-        f" ORDER BY {ORDERS[by]} DESC NULLS LAST, total_volume DESC NULLS LAST, address",
-        {"everyone": everyone},
+        f"SELECT * FROM (SELECT {_KNOWN} FROM whales AS w WHERE (tracked OR :everyone)"
+        " AND platform = coalesce(:platform, platform))"
+        f" ORDER BY {ORDERS[by]} DESC NULLS LAST, total_volume DESC NULLS LAST, address, platform",
+        {"everyone": everyone, "platform": platform},
     )
     return [dict(row) for row in rows]
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
+from whalesync.exchanges import title_of
 from whalesync.records import TOPIC
 from whalesync.store.market_detail import MarketDetail
 from whalesync.views.grid import Column, print_table, print_text
@@ -67,7 +68,10 @@ def _facts(detail: MarketDetail, now: int) -> list[tuple[str, str]]:
         status += f" {_moment(row['resolved_at'], now)}"
     facts = [
         ("Market", text.plain(row["market_title"])),
-        ("ID", f"{text.plain(row['external_id'])} ({kind} on {text.plain(row['platform'])})"),
+        (
+            "ID",
+            f"{text.plain(row['external_id'])} ({kind} on {text.plain(title_of(row['platform']))})",
+        ),
         ("Category", text.plain(row["category"])),
         ("Status", status),
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
+from whalesync.exchanges import title_of
 from whalesync.jobs.health import JobHealth, State, job_health, overall_ok
 from whalesync.jobs.table import JOBS, Job, command_of
 from whalesync.settings import TIME_BUDGET, Settings
@@ -85,12 +87,12 @@ def _health(db: Database, job: Job, made_at: int, now: int, time_budget: float |
         if not held:
             # A run closes its row before it releases the lock: it may just have ended.
             runs = sync_log.runs_since_success(db, job.type)
-    rows, streak = [dict(row) for row in runs], sync_log.failing_streak(db, job.type)
-    return job_health(job, rows, streak, held=held, made_at=made_at, now=now, time_budget=time_budget)
+    rows = [dict(run) for run in runs]
+    return job_health(job, rows, held=held, made_at=made_at, now=now, time_budget=time_budget, title_of=title_of)
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Return the status as one JSON object; jobs by command, times in ms."""
+    """Return the status as one JSON object; jobs by command, their exchanges by name, times in ms."""
     return {
         "ok": status.ok,
         "now": status.now,
@@ -105,7 +107,10 @@ def as_json(status: Status) -> dict[str, Any]:
         "totals": asdict(status.totals),
         "rejected_records": list(status.rejected),
         "failed_alerts": status.failed_alerts,
-        "runs": [{"job": command_of(run["type"]), **run} for run in status.runs],
+        "runs": [
+            {"job": command_of(run["type"]), **run, "exchanges": run["exchanges"] and json.loads(run["exchanges"])}
+            for run in status.runs
+        ],
     }
 
 
@@ -142,6 +147,19 @@ def prometheus(status: Status) -> str:
         (f"job_{name}", meaning, {f'{{command="{each.job}"}}': getattr(each, field) for each in status.jobs})
         for name, meaning, field in _JOB_METRICS
     ]
+    series += [
+        (
+            f"job_exchange_{name}",
+            f"For one exchange: {meaning[0].lower()}{meaning[1:]}",
+            {
+                f'{{command="{job.job}",exchange="{_label(exchange)}"}}': getattr(part, field)
+                for job in status.jobs
+                for exchange, part in job.exchanges.items()
+            },
+        )
+        for name, meaning, field in _JOB_METRICS
+        if field in _EXCHANGE_FIELDS
+    ]
     found = status.totals
     sources = {f'{{source="{_label(row["source"])}"}}': row["records"] for row in status.rejected}
     series += [
@@ -176,6 +194,10 @@ _JOB_METRICS = (
 )
 
 
+# What is measured for each exchange, too; the rest is of the whole run.
+_EXCHANGE_FIELDS = ("ok", "last_success_at", "last_run_ok", "failures")
+
+
 def _label(value: str) -> str:
     return text.plain(value).replace("\\", r"\\").replace('"', r"\"")
 
@@ -205,10 +227,12 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 
 def _job_columns(status: Status) -> list[Column]:
-    jobs, now = status.jobs, status.now
+    now = status.now
+    rows = [row for job in status.jobs for row in _rows_of(job)]
+    jobs = [each for _, each in rows]
     due = ["now" if (each.next_due_at or 0) <= now else text.ago(each.next_due_at, now) for each in jobs]
     return [
-        Column("Job", [each.job for each in jobs]),
+        Column("Job", [name for name, _ in rows]),
         Column("State", [each.state for each in jobs], styles=STATE_STYLES),
         Column("Last success", [text.ago(each.last_success_at, now) for each in jobs]),
         Column("Took", [text.duration(each.last_duration) for each in jobs], right=True, rank=1),
@@ -216,6 +240,13 @@ def _job_columns(status: Status) -> list[Column]:
         Column("Next due", due, rank=3),
         Column("Last success (UTC)", [text.iso(each.last_success_at) for each in jobs], rank=4),
     ]
+
+
+def _rows_of(job: JobHealth) -> list[tuple[str, JobHealth]]:
+    """Return a job with its name, or its part for each exchange where they differ."""
+    if not job.differs:
+        return [(job.job, job)]
+    return [(f"{job.job} {title_of(name)}", part) for name, part in job.exchanges.items()]
 
 
 def _run_columns(status: Status) -> list[Column]:

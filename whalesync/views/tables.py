@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
+from whalesync.exchanges import title_of
 from whalesync.records import BUY, SELL, TIER_DELAYS_MS, TOPIC
 from whalesync.store.stats import FEWEST_DECIDED
 from whalesync.store.whale_detail import WhaleDetail
@@ -92,6 +93,7 @@ def render_whales(rows: Sequence[Row], console: Console, now: int) -> None:
     columns = [
         Column("Address", list(map(text.plain, addresses)), short=list(map(text.short_address, addresses))),
         Column("Label", [text.plain(row["label"]) for row in rows], least=16),
+        exchange([row["platform"] for row in rows], rank=1),
         Column("Volume", [text.short_money(row["total_volume"]) for row in rows], right=True),
         Column("Active", active, short=[each.removesuffix(" ago") for each in active], rank=1),
         Column("Trades", [text.count(row["trade_count"]) for row in rows], right=True, rank=2),
@@ -214,6 +216,7 @@ def _activity_columns(rows: Sequence[Row], when: Sequence[Column]) -> list[Colum
     return [
         *when,
         Column("Whale", names, least=11, usual=11),
+        exchange([row["platform"] for row in rows], rank=3),
         Column("Address", [text.plain(row["whale_address"]) for row in rows], rank=9),
         Column("Action", [text.plain(row["action"]) for row in rows], styles=ACTION_STYLES, least=5, usual=5),
         Column("Side", [side(row) for row in rows], rank=1, least=4, usual=4),
@@ -226,6 +229,12 @@ def _activity_columns(rows: Sequence[Row], when: Sequence[Column]) -> list[Colum
         title(rows, "market_title", "market_url", least=18),
         Column("Category", [text.plain(row["market_category"]) for row in rows], rank=7, least=8, usual=8),
     ]
+
+
+def exchange(platforms: Sequence[str], *, rank: int) -> Column:
+    """Return the column of exchanges, which is empty, and so is not shown, where all are the same."""
+    several = len(set(platforms)) > 1
+    return Column("Exchange", [text.plain(title_of(name)) if several else "" for name in platforms], rank=rank)
 
 
 def title(rows: Sequence[Row], name: str, url: str, *, least: int = 24) -> Column:
@@ -256,6 +265,7 @@ def market_columns(rows: Sequence[Row], now: int) -> list[Column]:
     columns = [
         market_id(rows, "external_id"),
         title(rows, "market_title", "url"),
+        exchange([row["platform"] for row in rows], rank=2),
         Column("Category", [text.plain(row["category"]) for row in rows], least=8, rank=3),
         Column("Status", [text.plain(row["status"]) or text.UNKNOWN for row in rows], rank=2),
         Column("Yes", [text.price(row["yes_price"]) for row in rows], right=True),
@@ -297,6 +307,7 @@ def _position_columns(rows: Sequence[Row]) -> list[Column]:
 
 def _whale_facts(detail: WhaleDetail, now: int, *, local: bool) -> list[tuple[str, str]]:
     row = detail.row
+    on = text.plain(title_of(row["platform"]))
     trades = text.counted(row["trade_count"], "trade")
     buys, sells = text.counted(row["buy_count"], "buy"), text.counted(row["sell_count"], "sell")
     windows = [f"{text.money(row[column])} in {name}" for column, name in _WINDOWS]
@@ -304,13 +315,14 @@ def _whale_facts(detail: WhaleDetail, now: int, *, local: bool) -> list[tuple[st
     return [
         ("Whale", text.plain(row["label"]) or "(no label)"),
         ("Address", text.plain(row["address"]) + ("" if row["tracked"] else " (no longer tracked)")),
+        ("Exchange", on),
         (
             "Active",
             _last_active(row, now) if last is None else f"{text.ago(last, now)} ({text.iso(last, local=local)})",
         ),
         ("Volume", f"{text.money(row['total_volume'])} in {trades} ({buys}, {sells})"),
         ("", ", ".join(windows)),
-        *_profit_facts(detail),
+        *_profit_facts(detail, on),
     ]
 
 
@@ -320,7 +332,7 @@ def _last_active(row: Row, now: int) -> str:
     return text.ago(row["last_active_at"], now) if known else text.UNKNOWN
 
 
-def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
+def _profit_facts(detail: WhaleDetail, exchange: str) -> list[tuple[str, str]]:
     row = detail.row
     realized, settled, unrealized = (text.money(row[name], signed=True) for _, name, _ in _PROFITS)
     won, lost = (text.count(row[name]) for name in ("won_count", "lost_count"))
@@ -329,7 +341,7 @@ def _profit_facts(detail: WhaleDetail) -> list[tuple[str, str]]:
     is_known = row["open_profit"] is not None or detail.positions
     value = f"{text.money(row['open_value'])} in {held} " if is_known else ""
     facts = [
-        ("Profit", f"{realized} realized: what the exchange says of sales and merges"),
+        ("Profit", f"{realized} realized: what {exchange} says of sales and merges"),
         ("", f"{settled} settled: held to the end{decided}"),
         ("", f"{unrealized} open: {value}at the latest prices"),
     ]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from whalesync import text
+from whalesync.exchanges import title_of
 from whalesync.jobs.verdict import Verdict
 from whalesync.views.grid import Column, print_table, print_text
-from whalesync.views.tables import ADD_A_WHALE
+from whalesync.views.tables import ADD_A_WHALE, exchange
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +24,14 @@ def render(verdicts: Sequence[Verdict], console: Console) -> None:
         return
     print_table(console, _columns(verdicts))
     console.print()
+    several = len({each.whale.platform for each in verdicts}) > 1
     for each in verdicts:
+        platform = each.whale.platform
+        name = _name(each) + (f" of {title_of(platform)}" if several else "")
         for fault in each.faults:
-            print_text(console, f"! {_name(each)}: {text.plain(fault)}", "bold red", indent=2)
+            print_text(console, f"! {name}: {text.plain(fault)}", "bold red", indent=2)
         if each.repaired:
-            print_text(console, f"- {_name(each)}: {text.plain(each.repaired)}", indent=2)
+            print_text(console, f"- {name}: {text.plain(each.repaired)}", indent=2)
     if all(each.ok for each in verdicts):
         print_text(console, "The file is complete.", "green")
 
@@ -61,6 +65,7 @@ def _columns(verdicts: Sequence[Verdict]) -> list[Column]:
     said = ["does not add up" if not each.ok else "repaired" if each.repaired else "adds up" for each in verdicts]
     return [
         Column("Whale", list(map(_name, verdicts)), least=11),
+        exchange([each.whale.platform for each in verdicts], rank=2),
         Column("Listed", [text.count(each.listed) for each in verdicts], right=True),
         Column("Accounted for", [text.count(each.accounted) for each in verdicts], right=True),
         Column("New since", [text.count(each.arrived) if each.arrived else "" for each in verdicts], right=True),

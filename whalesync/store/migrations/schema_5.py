@@ -17,6 +17,9 @@ ALTER TABLE sync_logs ADD COLUMN exchanges TEXT;
 
 -- What the exchange says was made with the shares that were held to the end, once they are redeemed. NULL: worked out.
 ALTER TABLE positions ADD COLUMN redeemed_profit REAL;
+
+-- The clocks of each exchange are compared with the host's.
+UPDATE facts SET name = 'opinion_trade ' || name WHERE name IN ('clock_ahead', 'exchange_time');
 """
 
 
