@@ -209,8 +209,8 @@ class Queueing:
         for served in by_address.values():
             waits = [each.state.waiting.get(target.key, ()) for target, each in served]
             wanted = [len(each.due) + bool(wait) for (_, each), wait in zip(served, waits, strict=True)]
-            room = MESSAGES_A_MINUTE - sum(load[target].made for target, _ in served if target in load)
-            shares = plan.share_out(wanted, [bool(wait) for wait in waits], max(0, room))
+            allowed = MESSAGES_A_MINUTE - sum(load[target].made for target, _ in served if target in load)
+            shares = plan.share_out(wanted, [bool(wait) for wait in waits], max(0, allowed))
             for (target, each), wait, share in zip(served, waits, shares, strict=True):
                 told, rest = plan.within_limit(each.due, wait, share, usd)
                 found += [(target, due) for due in told]

@@ -212,7 +212,7 @@ def _near(fills: Sequence[Fill]) -> Iterator[Sequence[Fill]]:
         yield fills[start:end]
 
 
-def _connected(fills: Iterator[Fill], keys: set[fold.Key], reach: int, direction: int) -> Iterator[Fill]:
+def _connected(fills: Iterator[Fill], keys: set[fold.TradeKey], reach: int, direction: int) -> Iterator[Fill]:
     """Those with these keys up to the first pause beyond ``reach`` (ms); ``direction`` is 1 or, back in time, -1."""
     for fill in fills:
         beyond = (fill.timestamp - reach) * direction
