@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from math import fsum
 from typing import NamedTuple
 
-SPAN_MS = 60_000
+from whalesync.units import MINUTE
+
+SPAN_MS = MINUTE
 
 TradeKey = tuple[int, int, str, str | None]
 

@@ -20,12 +20,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from whalesync.records import DAY_MS, Position
+from whalesync.records import Position
 from whalesync.text import ago, counted, iso
+from whalesync.units import DAY, MINUTE
 
-UNLISTED_LASTS_MS = 10 * 60_000
-SETTLING_MS = 10 * 60_000  # how long a list of positions may lag behind the trades
-STALE_MS = DAY_MS  # since when positions were last read
+UNLISTED_LASTS_MS = 10 * MINUTE
+SETTLING_MS = 10 * MINUTE  # how long a list of positions may lag behind the trades
+STALE_MS = DAY  # since when positions were last read
 DUST_SHARES = 0.01
 DUST_SHARE = 0.001  # of what went in; fees taken in shares leave such a rest
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from whalesync.units import DAY, MINUTE, SECOND
+
 BUY, SELL = "BUY", "SELL"
 SPLIT, MERGE = "SPLIT", "MERGE"
 
@@ -24,10 +26,10 @@ ENDED = (RESOLVED, FAILED, DELETED)
 #: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
 KINDS = MARKET, TOPIC = "market", "topic"
 
-DAY_MS = 24 * 3600 * 1000
+DAY_MS = DAY
 
 #: how long after it was made a trade becomes visible to each tier, in milliseconds
-TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30_000, "free": 15 * 60_000}
+TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30 * SECOND, "free": 15 * MINUTE}
 
 #: the rule by which ``Trade.fill_key`` is computed stands in its lowest bits
 FILL_KEY_RULE = 2

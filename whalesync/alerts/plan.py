@@ -34,15 +34,15 @@ from whalesync import fold
 from whalesync.alerts.model import Kind, Message, Reason, Row, Rule
 from whalesync.fold import Fill, TradeKey
 from whalesync.records import TIER_DELAYS_MS
+from whalesync.units import DAY, HOUR, MINUTE
 
 MESSAGES_A_MINUTE = 20  # to one target
-MINUTE_MS = 60_000
 
 MOST_TRADES = 20  # with rows in one message
 MOST_ROWS = 1_000  # in one message, unless a single trade has more
 
-FIRST_PAUSE_MS, LONGEST_PAUSE_MS = MINUTE_MS, 60 * MINUTE_MS
-GIVE_UP_AFTER_MS = 24 * 3_600_000
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = MINUTE, HOUR
+GIVE_UP_AFTER_MS = DAY
 
 Trade = tuple[int, ...]
 """A trade, or what a message tells of it: the ids of its fills."""

@@ -18,6 +18,7 @@ from whalesync import fold
 from whalesync.fold import Fill
 from whalesync.records import TIER_DELAYS_MS
 from whalesync.store.database import Database
+from whalesync.units import HOUR
 
 Row = dict[str, Any]
 
@@ -29,7 +30,7 @@ ACTIVITY_COLUMNS = (
 )  # fmt: skip
 
 MOST_READ = 100_000  # fills that a search for large trades looks at, at most: it takes a second
-FAR_MS = 3_600_000  # between fills of a whale that are looked up one by one
+FAR_MS = HOUR  # between fills of a whale that are looked up one by one
 
 _FILL = (
     "id, whale_id, market_id, action, coalesce(outcome, outcome_label) AS outcome, tx_hash, timestamp, amount, price,"

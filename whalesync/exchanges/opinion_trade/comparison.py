@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from whalesync.exchanges.opinion_trade.pages import Slice
 from whalesync.exchanges.opinion_trade.state import State
-from whalesync.records import DAY_MS
+from whalesync.units import DAY, WEEK
 
-COMPARE_EVERY_MS = 7 * DAY_MS
+COMPARE_EVERY_MS = WEEK
 
 
 def compare_if_due(state: State, *, now: int, has_rejected: bool) -> State:
@@ -20,7 +20,7 @@ def compare_if_due(state: State, *, now: int, has_rejected: bool) -> State:
         return state
     rejected_since = (state.rejected_since or now) if has_rejected else None
     state = replace(state, rejected_since=rejected_since)
-    every = COMPARE_EVERY_MS if rejected_since is None else min(abs(now - rejected_since), DAY_MS)
+    every = COMPARE_EVERY_MS if rejected_since is None else min(abs(now - rejected_since), DAY)
     unknown = state.compared_at is None or state.older is None  # of a version that did not count the older ones
     is_due = unknown or abs(now - (state.compared_at or 0)) >= max(every, 1)
     return state.comparing() if is_due else state

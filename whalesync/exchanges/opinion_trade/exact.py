@@ -59,7 +59,8 @@ from whalesync.exchanges.opinion_trade.pages import (
     page_sizes,
 )
 from whalesync.exchanges.opinion_trade.state import UNREAD, Phase, State, dump_state, parse_state
-from whalesync.records import DAY_MS, RejectedRecord, Trade
+from whalesync.records import RejectedRecord, Trade
+from whalesync.units import DAY
 
 AHEAD = 4  # pages asked for at once where a long stretch is missing
 
@@ -72,7 +73,7 @@ class OpinionTrades:
         day: the length of a day in ms; removed sums are kept by day, so days are fetched again whole.
     """
 
-    def __init__(self, largest_page: int = LARGEST_PAGE, day: int = DAY_MS) -> None:
+    def __init__(self, largest_page: int = LARGEST_PAGE, day: int = DAY) -> None:
         self._largest = largest_page
         self._day = day
 

@@ -10,10 +10,11 @@ from whalesync.exchanges.opinion_trade.changes import Changes
 from whalesync.exchanges.opinion_trade.comparison import COMPARE_EVERY_MS, compare_if_due, go_on_comparing
 from whalesync.exchanges.opinion_trade.pages import PageRequest, Slice, TradePage, page_sizes
 from whalesync.exchanges.opinion_trade.state import Phase, State, dump_state
-from whalesync.records import DAY_MS, RejectedRecord, Trade
+from whalesync.records import RejectedRecord, Trade
+from whalesync.units import DAY, HOUR, MINUTE
 
-FALL_LASTS_MS = 10 * 60_000
-COMPARED_LATELY_MS = 3_600_000
+FALL_LASTS_MS = 10 * MINUTE
+COMPARED_LATELY_MS = HOUR
 MANY_READS = 20  # in a row that bring nothing, and one for each page of the list: then the counts are doubted
 
 
@@ -126,7 +127,7 @@ class Interpretation:
         if part.total >= state.listed:
             if state.fallen_since is not None:
                 # What was taken away may have been made up for by arrivals: compare within a day.
-                soon = self._now - COMPARE_EVERY_MS + DAY_MS
+                soon = self._now - COMPARE_EVERY_MS + DAY
                 compared_at = state.compared_at and min(state.compared_at, soon)
                 self.state = replace(state, fallen_since=None, compared_at=compared_at)
             return False
