@@ -238,8 +238,11 @@ class PolymarketTrades:
         return step.batch()
 
     def _oldest(self, cutoff: int, pruned_to: int | None) -> int:
-        """From which second on rows are stored: the retention cutoff, but of what was pruned whole days only."""
-        oldest, day = -(-cutoff // 1000), self._pacing.day
+        """From which second on rows are stored: the retention cutoff, but of what was pruned whole days only.
+
+        Not the first second of all, so that there is one to ask for what is older.
+        """
+        oldest, day = max(2, -(-cutoff // 1000)), self._pacing.day
         if pruned_to is None or oldest >= pruned_to:
             return oldest
         return min(pruned_to, -(-oldest // day) * day)
@@ -359,6 +362,8 @@ class Step:
         changes = Changes(page, self._stored, oldest=self._oldest * 1000, reach=reach)
         self._batch = changes.batch
         self._judge_missed(page, [(row.id, row.timestamp // 1000) for row in changes.missed])
+        if self.state.pruned_to is not None and self._oldest < self.state.pruned_to:
+            self._batch.refetched_before = self.state.pruned_to * 1000
         self._check_readable(page)
         if request.work is Work.POLL:
             self._begin(page)
@@ -399,8 +404,6 @@ class Step:
         if self._is_first:
             sweep_from = page.at - self._pacing.late if page.healthy else oldest
             state = State(read_from=page.first, poll_from=page.first, sweep_from=max(sweep_from, oldest))
-        if state.pruned_to is not None and oldest < state.pruned_to:
-            self._batch.refetched_before = state.pruned_to * 1000
         if oldest < state.read_from:
             state = state.adding(Span(Work.BACKFILL, oldest, state.read_from - 1))
             state = state._replace(read_from=oldest, known_from=None, compared_at=None)

@@ -1,0 +1,90 @@
+"""How Polymarket's activity is read where much is missing, for long, or at a wrong time: what is asked, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whalesync.exchanges.base import Batch, Pace, Reading
+from whalesync.exchanges.copy import Copy
+from whalesync.exchanges.polymarket.exact import PolymarketTrades
+from whalesync.exchanges.polymarket.pages import ActivityRequest, CountRequest, Entry, Page, Volume, Work
+from whalesync.records import BUY, TOKEN_FILL_KEY_RULE, Trade
+
+DAY = 86_400
+NOW = 20_000 * DAY + 43_200
+SOURCE = PolymarketTrades()
+
+
+def bought(second: int) -> Trade:
+    """A purchase of two shares for a dollar."""
+    return Trade(
+        f"0x{second:x}", "0x1", "market", BUY, None, 1.0, 0.5, 2.0, 0.0, None, second * 1000, token_id="7",
+        fill_key_rule=TOKEN_FILL_KEY_RULE,
+    )  # fmt: skip
+
+
+class Wallet:
+    """A wallet that is read as sync-whales would do, all of a span on one page."""
+
+    def __init__(self, seconds: Sequence[int]) -> None:
+        self.listed = list(seconds)
+        self.stored = Copy([])
+        self.state: str | None = None
+        self.asked: list[ActivityRequest | CountRequest] = []
+
+    def read(self, at: int, *, oldest: int, healthy: bool = True) -> list[Batch]:
+        """Everything that is to be read at a moment."""
+        self.asked, batches = [], []
+        readings: list[Reading] = [SOURCE.poll(self.state)]
+        while readings:
+            for reading in readings:
+                self.asked += reading
+                batch = SOURCE.take(
+                    self.state, reading, [self._answer(each, at, healthy=healthy) for each in reading], self.stored,
+                    now=at * 1000, cutoff=oldest * 1000,
+                )  # fmt: skip
+                batch.doubted = []  # a file keeps them
+                self.stored.apply(batch)
+                self.state = batch.state
+                batches.append(batch)
+            readings = [] if batch.pace is Pace.DONE else list(SOURCE.next(batch.state, self.stored))
+        return batches
+
+    def _answer(self, request: ActivityRequest | CountRequest, at: int, *, healthy: bool) -> Page | Volume:
+        if isinstance(request, CountRequest):
+            counted = sum(request.first_day <= second // DAY <= request.last_day for second in self.listed)
+            return Volume(counted, 2.0 * counted, 1.0 * counted)
+        first = at - 600 if request.first is None else request.first
+        last = at + 3600 if request.last is None else request.last
+        shown = sorted((second for second in self.listed if first <= second <= last), reverse=True)
+        return Page(first, last, first, at, healthy, [Entry(second, bought(second)) for second in shown])
+
+    @property
+    def seconds(self) -> list[int]:
+        """Those of the stored fills that count."""
+        rows = self.stored.between(0, 2**62)
+        return sorted(row.timestamp // 1000 for row in rows if not row.superseded)
+
+
+def test_what_a_raised_retention_fetches_again_is_told_from_what_is_new() -> None:
+    """So the sums that cleanup has kept of it are dropped, and nothing counts twice."""
+    wallet = Wallet([NOW - days * DAY for days in range(1, 20)])
+    wallet.read(NOW, oldest=NOW - 30 * DAY)
+    pruned_to = NOW - 10 * DAY
+    wallet.state = SOURCE.prune(str(wallet.state), pruned_to * 1000, wallet.stored)
+    wallet.stored = Copy(row for row in wallet.stored.between(pruned_to * 1000, 2**62))
+    batches = wallet.read(NOW + 60, oldest=NOW - 30 * DAY)
+    again = [batch for batch in batches if batch.new]
+    assert sum(len(batch.new) for batch in again) == 9
+    assert {batch.refetched_before for batch in again} == {pruned_to * 1000}
+
+
+def test_a_retention_that_reaches_back_before_1970_is_kept() -> None:
+    """Then everything is read once, and it is known that nothing is older."""
+    wallet = Wallet([NOW - days * DAY for days in range(1, 20)])
+    wallet.read(NOW, oldest=-(10**9))
+    progress = SOURCE.progress(wallet.state)
+    assert (progress.complete, progress.known_from) == (True, 0)
+    assert all((each.first or 1) <= (each.last or NOW) for each in wallet.asked if isinstance(each, ActivityRequest))
+    wallet.read(NOW + 60, oldest=-(10**9))
+    assert len(wallet.asked) == 1
