@@ -70,7 +70,7 @@ MUTATIONS = {
         "pacing.late if page.healthy else oldest", "pacing.late", "an index that lags from the start"
     ),
     "never doubts a row": ("self.missed += [", "[", "vanishing"),
-    "never reads a missed row again": ("adding(Span(Work.MISSED, *near))", "adding()", "vanishing"),
+    "never reads a missed row again": ("in stretches(due, pacing.day)", "in stretches([], pacing.day)", "vanishing"),
     "never revives": ("if row.superseded and row.timestamp", "if False and row.timestamp", "vanishing"),
     "doubles what was mined again": ("            if active:\n", "            if False:\n", "mined again"),
     "looks for moved rows in its seconds only": (

@@ -88,3 +88,31 @@ def test_a_retention_that_reaches_back_before_1970_is_kept() -> None:
     assert all((each.first or 1) <= (each.last or NOW) for each in wallet.asked if isinstance(each, ActivityRequest))
     wallet.read(NOW + 60, oldest=-(10**9))
     assert len(wallet.asked) == 1
+
+
+def test_one_wrong_answer_costs_few_requests() -> None:
+    """When a list that was once empty by mistake is shown again, it is not read row by row."""
+    seconds = [NOW - DAY - hours * 7200 for hours in range(500)]
+    wallet = Wallet(seconds)
+    wallet.read(NOW, oldest=NOW - 90 * DAY)
+    wallet.state, wallet.listed = SOURCE.recheck(wallet.state), []
+    wallet.read(NOW + 60, oldest=NOW - 90 * DAY)
+    wallet.listed = seconds
+    wallet.read(NOW + 720, oldest=NOW - 90 * DAY)
+    assert len([each for each in wallet.asked if isinstance(each, ActivityRequest)]) < 10
+    assert wallet.seconds == sorted(seconds)
+
+
+def test_polls_stay_small_while_the_index_lags_for_long() -> None:
+    """A poll reads about a day however long the exchange does not say that its index keeps up, and nothing is lost."""
+    wallet = Wallet([NOW - 3 * DAY])
+    wallet.read(NOW, oldest=NOW - 30 * DAY)
+    for hours in range(1, 240):
+        at = NOW + hours * 3600
+        wallet.read(at, oldest=NOW - 30 * DAY, healthy=False)
+        first = wallet.asked[0].first if isinstance(wallet.asked[0], ActivityRequest) else None
+        assert first is not None and at - first <= 27 * 3600
+    late = NOW + 36 * 3600  # it appears when the index has caught up, after all polls that would have read its second
+    wallet.listed.append(late)
+    wallet.read(NOW + 240 * 3600, oldest=NOW - 30 * DAY)
+    assert late in wallet.seconds

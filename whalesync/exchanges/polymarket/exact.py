@@ -23,15 +23,16 @@ stored together with the rows of a page. The three watermarks only say where spa
     found within an hour after it, however long the host was down meanwhile.
 
 While the exchange's index lags behind the chain (a page is not ``healthy``), rows are stored, but nothing is concluded
-from what is not there: ``poll_from`` stays, and spans stay in ``todo`` except for history, whose end is swept later.
+from what is not there: ``poll_from`` stays within ``late``, and spans stay in ``todo`` except for history, whose end is
+swept later.
 
 **Counted.** The trades of each closed day are counted: after a backfill all days, then the last 30 every day, and all
 of them again when everything has been compared. A span of days that differs is halved, a day that differs is read
 again, and if it still differs, it is reported and kept in ``unequal``; nothing is adjusted.
 
 **Never deleted in silence.** A stored row that a healthy page should show and does not is ``missed``. Its seconds are
-read again, and after three such pages, ``miss_again`` apart, it is superseded and reported; shown again, it counts
-again. Everything is compared once a month.
+read again, together with those of others within a day, and after three such pages, ``miss_again`` apart, it is
+superseded and reported; shown again, it counts again. Everything is compared once a month.
 
 Assumptions, and what happens where one does not hold:
 
@@ -361,9 +362,9 @@ class Step:
         reach = self._pacing.overlap * 1000
         changes = Changes(page, self._stored, oldest=self._oldest * 1000, reach=reach)
         self._batch = changes.batch
-        self._judge_missed(page, [(row.id, row.timestamp // 1000) for row in changes.missed])
         if self.state.pruned_to is not None and self._oldest < self.state.pruned_to:
             self._batch.refetched_before = self.state.pruned_to * 1000
+        self._judge_missed(page, [(row.id, row.timestamp // 1000) for row in changes.missed])
         self._check_readable(page)
         if request.work is Work.POLL:
             self._begin(page)
@@ -418,13 +419,18 @@ class Step:
             state = state._replace(poll_from=max(at - pacing.overlap, state.read_from), sweep_from=state.read_from)
         elif page.healthy and (not page.is_whole or at - state.poll_from >= pacing.overlap + pacing.sweep_every):
             state = state._replace(poll_from=max(at - pacing.overlap, state.poll_from))
+        elif not page.healthy and at - state.poll_from >= pacing.late + pacing.sweep_every:
+            # However long the index lags, a poll reads about a day; the rest waits for the next sweep.
+            state = state.adding(Span(Work.SWEEP, state.poll_from, at - pacing.late - 1))
+            state = state._replace(poll_from=at - pacing.late)
         if at - state.sweep_from >= pacing.late + pacing.sweep_every:
             state = state.adding(Span(Work.SWEEP, state.sweep_from, page.first - 1))
             state = state._replace(sweep_from=at - pacing.late)
-        for each in state.missed:
-            if page.healthy and at - each.at >= pacing.miss_again:
-                near = each.second - pacing.overlap, each.second + pacing.overlap  # where it may have been mined again
-                state = state.adding(Span(Work.MISSED, *near))
+        if page.healthy:
+            due = sorted(each.second for each in state.missed if at - each.at >= pacing.miss_again)
+            for first, last in stretches(due, pacing.day):
+                # With what is around them, where they may have been mined again.
+                state = state.adding(Span(Work.MISSED, first - pacing.overlap, last + pacing.overlap))
         self.state = state
         closed = (at - pacing.closed_after) // pacing.day
         if closed > state.counted_to:
@@ -500,6 +506,17 @@ def halves(first: int, last: int) -> Sequence[tuple[int, int]]:
     """Two parts of the days from ``first`` to ``last``; none of a single day."""
     middle = (first + last) // 2
     return [(first, middle), (middle + 1, last)] if first < last else []
+
+
+def stretches(seconds: Iterable[int], gap: int) -> list[tuple[int, int]]:
+    """The first and the last of the sorted seconds between which none is further than ``gap`` from the one before."""
+    found: list[tuple[int, int]] = []
+    for second in seconds:
+        if found and second - found[-1][1] <= gap:
+            found[-1] = found[-1][0], second
+        else:
+            found.append((second, second))
+    return found
 
 
 def _date(day: int) -> str:
