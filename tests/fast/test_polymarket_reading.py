@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from whalesync.exchanges.base import Batch, Pace, Reading
 from whalesync.exchanges.copy import Copy
+from whalesync.exchanges.polymarket.api import STATUS, Api
+from whalesync.exchanges.polymarket.clients import Clients
 from whalesync.exchanges.polymarket.exact import PolymarketTrades
 from whalesync.exchanges.polymarket.pages import ActivityRequest, CountRequest, Entry, Page, Volume, Work
 from whalesync.records import BUY, TOKEN_FILL_KEY_RULE, Trade
@@ -116,3 +120,52 @@ def test_polls_stay_small_while_the_index_lags_for_long() -> None:
     wallet.listed.append(late)
     wallet.read(NOW + 240 * 3600, oldest=NOW - 30 * DAY)
     assert late in wallet.seconds
+
+
+class Host:
+    """Polymarket's Data API as two clients: no activity, and a status that is held back until ``answer`` is set."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+        self.asked_for_status = threading.Event()
+        self.queries: list[Mapping[str, Any]] = []
+        self.activity = self.data = self
+        self.latest_date = NOW * 1000
+
+    def get(self, path: str, params: Mapping[str, Any]) -> Any:
+        """The body of a response."""
+        if path == STATUS:
+            self.asked_for_status.set()
+            assert self.answer.wait(30)
+            return {"age_seconds": 5, "serving": {"lag_seconds": 3}}
+        self.queries.append(params)
+        return {"data": [], "pagination": {"has_more": False, "next_cursor": None}}
+
+
+def connection(host: Host) -> Api:
+    return Api(cast(Clients, host), lambda _: None, clock=lambda: NOW)
+
+
+def test_a_status_that_does_not_come_keeps_one_wallet_waiting_alone(monkeypatch: Any) -> None:
+    """The others are read without it, as if the index lagged; once it is there, it counts."""
+    monkeypatch.setattr("whalesync.exchanges.polymarket.api.STATUS_PATIENCE", 0.05)
+    host = Host()
+    api, poll = connection(host), ActivityRequest(Work.POLL, NOW - 600, None)
+    first = threading.Thread(target=api.fetch_trades, args=("0x1", poll), daemon=True)
+    first.start()
+    assert host.asked_for_status.wait(10)
+    others = [api.fetch_trades(f"0x{number}", poll) for number in range(2, 5)]
+    assert [isinstance(page, Page) and page.healthy for page in others] == [False] * 3
+    host.answer.set()
+    first.join(10)
+    page = api.fetch_trades("0x5", poll)
+    assert isinstance(page, Page) and page.healthy
+
+
+def test_a_start_that_a_fast_clock_has_set_is_not_after_the_end() -> None:
+    """An exchange may refuse such a span, until its own clock has come as far."""
+    host = Host()
+    host.answer.set()
+    connection(host).fetch_trades("0x1", ActivityRequest(Work.POLL, NOW + 2 * DAY, None))
+    (query,) = host.queries
+    assert query["start"] <= query["end"]

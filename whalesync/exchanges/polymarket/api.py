@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from whalesync.errors import ContradictoryList, ExchangeError, RequestRefused
 from whalesync.exchanges.base import Candidate, Catalog, Holdings
@@ -19,6 +20,7 @@ CACHE_SECONDS = 15  # a page may be as old
 AHEAD_SECONDS = 3600  # the end of what is asked for; it changes each second, so the cache seldom has the page
 HEALTHY_LAG, HEALTHY_AGE = 120.0, 300.0  # seconds
 STATUS_SECONDS = 60.0
+STATUS_PATIENCE = 3.0  # seconds
 MOST_PAGES = 1000  # of rows of one second
 CURSOR_ATTEMPTS = 3
 
@@ -42,7 +44,7 @@ class Api:
         self._log_step = log_step
         self._clock = clock
         self._status_lock = threading.Lock()
-        self._status: tuple[float, bool] | None = None
+        self._status: Status | None = None
 
     def fetch_trades(self, wallet: str, request: ActivityRequest | CountRequest) -> Page | Volume:
         """Some seconds of a wallet's activity, or what is counted of some days.
@@ -97,6 +99,7 @@ class Api:
         at = min(here, there or here) - CACHE_SECONDS  # a clock that runs ahead must not make a page too new
         first = max(1, at - OVERLAP_SECONDS if request.first is None else request.first)
         last = max(here, there) + AHEAD_SECONDS if request.last is None else request.last
+        first = min(first, last)  # it was set by a clock that ran ahead
         params: dict[str, str | int] = {
             "user": wallet,
             "start": first,
@@ -125,12 +128,25 @@ class Api:
         return parsing.parse_volume(self._clients.data.get(VOLUME, params))
 
     def _is_healthy(self) -> bool:
-        """Whether the index keeps up with the chain, as it was within the last minute; not, if it does not say."""
+        """Whether the index keeps up with the chain, as it was within the last minute; not, if it does not say.
+
+        The thread that asks waits for the answer, the others for STATUS_PATIENCE: trades come without it.
+        """
         with self._status_lock:
             now = time.monotonic()
-            if self._status is None or now - self._status[0] > STATUS_SECONDS:
-                self._status = now, self._fetch_status()
-            return self._status[1]
+            known = self._status
+            if known is None or now - known.asked_at > STATUS_SECONDS:
+                status = self._status = Status(now)
+            else:
+                status = known
+        if status is known:
+            status.answered.wait(max(0.0, status.asked_at + STATUS_PATIENCE - now))
+            return status.healthy
+        try:
+            status.healthy = self._fetch_status()
+        finally:
+            status.answered.set()
+        return status.healthy
 
     def _fetch_status(self) -> bool:
         try:
@@ -142,6 +158,15 @@ class Api:
         if not healthy:
             self._log_step(f"Polymarket's index is {lag:.0f} s behind, as it was {age:.0f} s ago")
         return healthy
+
+
+@dataclass(eq=False, slots=True)
+class Status:
+    """What the exchange says of its index: when it was asked (monotonic seconds), and its answer once there is one."""
+
+    asked_at: float
+    healthy: bool = False
+    answered: threading.Event = field(default_factory=threading.Event)
 
 
 class CursorRefused(RequestRefused):
