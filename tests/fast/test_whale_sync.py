@@ -15,9 +15,11 @@ from support.fills import as_fill
 from support.wallets import Office
 
 from whalesync.errors import ExchangeChanged, JobFailed, Unreachable
+from whalesync.exchanges.base import Progress
+from whalesync.jobs.sync_whales import backlog_order
 from whalesync.store import whales
 from whalesync.store.database import open_database
-from whalesync.store.whales import WatchEntry
+from whalesync.store.whales import WatchEntry, Whale
 
 MINUTE, DAY = 60, 86_400
 A, B = WALLETS[:2]
@@ -585,3 +587,13 @@ def test_a_clock_that_is_set(office: Office, hours: int) -> None:
     office.sync()
     office.cleanup()
     assert office.exact()
+
+
+def test_long_histories_do_not_keep_short_ones_waiting() -> None:
+    """What is complete but for a search comes first; of lists whose length is not known, that of the least active."""
+    listed = [
+        Whale(number, "polymarket", f"0x{number}", None, last_trade_at, None)
+        for number, last_trade_at in enumerate((9_000, 3_000, None, 8_000), start=1)
+    ]
+    progress = {whale.id: Progress("", complete=whale.id == 1) for whale in listed}
+    assert [whale.id for whale in backlog_order(listed, progress)] == [1, 3, 2, 4]

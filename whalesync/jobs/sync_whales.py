@@ -7,7 +7,7 @@ comparison) is read in the time that is left, over as many runs as it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,17 @@ from whalesync.errors import (
     StoreError,
     WhalesyncError,
 )
-from whalesync.exchanges.base import Batch, Connection, Exchange, Pace, Reading, Request, Response, Task
+from whalesync.exchanges.base import (
+    Batch,
+    Connection,
+    Exchange,
+    Pace,
+    Progress,
+    Reading,
+    Request,
+    Response,
+    Task,
+)
 from whalesync.jobs.exchanges import all_failed, compare_clocks, exchanges_to_ask, retention_cutoff
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run
@@ -95,6 +105,17 @@ def polling_order(listed: Iterable[Whale]) -> list[Whale]:
     )
 
 
+def backlog_order(listed: Iterable[Whale], progress: Mapping[int, Progress]) -> list[Whale]:
+    """The quickest to finish first: what is complete but for a search, then the shortest list.
+
+    Where the length is not known, those that traded longest ago, who mostly have the fewest trades.
+    """
+    return sorted(
+        listed,
+        key=lambda w: (not progress[w.id].complete, progress[w.id].missing or 0, w.last_trade_at or 0, w.id),
+    )
+
+
 class WhaleSync:
     """One run over all wallets, as far as the time budget allows."""
 
@@ -154,11 +175,11 @@ class WhaleSync:
             yield self._guarded(served, whale, self._poll(served, whale))
 
     def _backlog(self, served: Served) -> Iterator[Task]:
-        """History and searches, the quickest to finish first."""
+        """History and searches."""
         wanted = [whale for whale in served.listed if served.paces.get(whale.id) in (Pace.NOW, Pace.LATER)]
         states = trades.states(self.run.db)
         progress = {whale.id: served.exchange.trades.progress(states.get(whale.id)) for whale in wanted}
-        for whale in sorted(wanted, key=lambda whale: progress[whale.id].missing or 0):
+        for whale in backlog_order(wanted, progress):
             yield self._guarded(served, whale, self._go_on(served, whale))
 
     def _comparisons(self, served: Served) -> Iterator[Task]:
