@@ -2,7 +2,7 @@
 
 The packages, from the ground up (imports point down only):
 
-- ``errors``, ``settings``, ``records``: what can go wrong, what can be set, what exchanges tell. ``text`` and
+- ``errors``, ``settings``, ``records``: what can go wrong, what can be set, what exchanges tell. ``units``, ``text`` and
   ``redact``: how figures, times and secrets are written.
 - ``exchanges``: what an exchange is, and a package for each. Why every trade is stored exactly once is in
   ``exchanges.opinion_trade.exact``: read it first.
