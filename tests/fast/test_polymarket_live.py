@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import StillClock
 
 from whalesync.cli.main import run
 from whalesync.errors import RequestRefused, Unreachable
 from whalesync.exchanges.polymarket.live import Check, Memory, Outcome, check_all
+from whalesync.sandbox import Sandbox
+from whalesync.sandbox.polymarket import Polymarket, build_world
 
 WALLET = "0x" + "7c" * 20
 HOUR, DAY = 3_600, 86_400
@@ -172,36 +175,31 @@ def test_what_cannot_be_asked_is_no_difference() -> None:
 
 
 def test_the_command_remembers_beside_the_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    clock: StillClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each check, exit 1 if one differs; a file that cannot be read is named."""
-    exchange = Exchange()
+    """Asked of the simulated exchange: a line for each check; a file that cannot be read is named."""
+    world = build_world(7, clock=clock)
+    command = ["doctor", "--live", world.whales[0], "--db", str(tmp_path / "new" / "whales.db")]
+    monkeypatch.setattr("whalesync.cli.host.now_ms", lambda: int(clock.now * 1000))
 
-    class FakeClients:
-        def __init__(self, *arguments: object, **options: object) -> None:
-            self.activity, self.gamma = Getter(exchange.data), Getter(exchange.gamma)
+    def outcomes() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for line in capfd.readouterr().out.splitlines():
+            found.setdefault(line[:18].strip(), set()).add(line[20:38].strip())
+        return found
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("whalesync.host.live.Clients", FakeClients)
-    monkeypatch.setattr("whalesync.cli.host.now_ms", lambda: exchange.now * 1000)
-    command = ["doctor", "--live", WALLET, "--db", str(tmp_path / "new" / "whales.db")]
-    assert run(command) == 0
-    assert len(capfd.readouterr().out.splitlines()) == len(exchange.check())
+    with Sandbox(polymarket=Polymarket(world.books)) as sandbox:
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_DATA_URL", sandbox.polymarket_data_url)
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_GAMMA_URL", sandbox.polymarket_gamma_url)
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_RATE_LIMIT", "1000")
+        assert run(command) == 0
+        first = outcomes()
+        assert first.keys() == {"OK", "later"} and first["later"] == {"counts after a day", "cursor"}
+        clock.now += HOUR
+        assert run(command) == 0
+        assert outcomes()["later"] == {"counts after a day"}
     memory = tmp_path / "new" / "whales.db.live.json"
     assert memory.stat().st_mode & 0o777 == 0o600
-    exchange.now += DAY
-    exchange.faults.add("counts")
-    assert run(command) == 1
-    assert "differs             counts after a day " in capfd.readouterr().out
     memory.write_text("[")
     assert run(command) == 2
     assert f"{memory}, which remembers earlier checks, cannot be used" in capfd.readouterr().err
-
-
-@dataclass
-class Getter:
-    """A client, as far as it is used here."""
-
-    get: Callable[[str, Mapping[str, str | int]], Any]
