@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from math import fsum
 from typing import NamedTuple
 
-SPAN_MS = 60_000
+from whalesync.units import MINUTE
 
-Key = tuple[int, int, str, str | None]
+SPAN_MS = MINUTE
+
+TradeKey = tuple[int, int, str, str | None]
 
 
 class Fill(NamedTuple):
@@ -38,7 +40,7 @@ class Fill(NamedTuple):
     shares: float | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> TradeKey:
         """What all fills of one trade have in common."""
         return self.whale_id, self.market_id, self.action, self.outcome
 
@@ -51,8 +53,8 @@ class Fill(NamedTuple):
 def trades(fills: Iterable[Fill]) -> list[list[Fill]]:
     """Fold fills, given in any order, into trades: the earliest trade first, and within it the earliest fill."""
     found: list[list[Fill]] = []
-    latest: dict[Key, list[Fill]] = {}
-    by_transaction: dict[tuple[Key, str], list[Fill]] = {}
+    latest: dict[TradeKey, list[Fill]] = {}
+    by_transaction: dict[tuple[TradeKey, str], list[Fill]] = {}
     for fill in sorted(fills, key=lambda fill: fill.order):
         key, transaction = fill.key, fill.tx_hash.lower()
         trade = by_transaction.get((key, transaction))
@@ -96,7 +98,7 @@ def newest_of_large_trades(
         since: only fills made at this moment or later (ms); earlier ones count towards the size of their trade.
         limit: at most so many.
     """
-    runs: dict[Key, list[Fill]] = {}  # those that may go on; the one whose last fill was read longest ago is first
+    runs: dict[TradeKey, list[Fill]] = {}  # those that may go on; the one whose last fill was read longest ago is first
     found: list[Fill] = []
     for fill in fills:
         before = len(runs)

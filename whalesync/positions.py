@@ -1,8 +1,8 @@
-"""What a wallet's listed positions and its stored trades together say of each position. Pure.
+"""What is known of each position of a wallet. Pure.
 
-The exchange's list of positions is a snapshot of now. It tells what is held and at which average price, but nothing of
-what was sold, and a position that was held to resolution leaves it when it is claimed. The trades tell what went in and
-out, but only as far back as they were stored. So:
+An exchange that lists what is held, and no more, gives a snapshot of now. It tells what is held and at which average
+price, but nothing of what was sold, and a position that was held to resolution leaves the list when it is claimed. The
+trades tell what went in and out, but only as far back as they were stored. There both together say it (``judge``):
 
 - What is listed is as the exchange lists it.
 - A position that is no longer listed, in a market that has not ended, was sold, merged or moved away: CLOSED, when the
@@ -11,6 +11,8 @@ out, but only as far back as they were stored. So:
   sold. One that was never listed has the shares that its trades leave.
 
 A figure that neither source gives is None, and ``gap`` says why.
+
+An exchange that goes on listing what is held no longer, with what was made of it, needs no trades (``as_listed``).
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from whalesync.records import DAY_MS, Position
+from whalesync.records import Position
 from whalesync.text import ago, counted, iso
+from whalesync.units import DAY, MINUTE
 
-UNLISTED_LASTS_MS = 10 * 60_000
-SETTLING_MS = 10 * 60_000  # how long a list of positions may lag behind the trades
-STALE_MS = DAY_MS  # since when positions were last read
+UNLISTED_LASTS_MS = 10 * MINUTE
+SETTLING_MS = 10 * MINUTE  # how long a list of positions may lag behind the trades
+STALE_MS = DAY  # since when positions were last read
 DUST_SHARES = 0.01
 DUST_SHARE = 0.001  # of what went in; fees taken in shares leave such a rest
 
@@ -32,6 +35,10 @@ NO_COST = "what was paid for it is not known"
 NO_PROFIT = "the exchange gives no profit for some of its sales"
 EARLIER_TRADES = "its earlier trades are not stored"
 UNCERTAIN = "whether it was sold before the end is not known"
+NOT_LISTED = "the exchange does not list it"
+
+#: how long before the end that is stored for a market its shares may be redeemed: it is seen a little later
+END_SEEN_AFTER_MS = 2 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,8 @@ class Holding:
     """What is known of one position. Times in ms.
 
     ``unlisted_since``: since when it is not listed with shares, and ``listed_at``: when it was for the last time.
-    Both are None while it is.
+    Both are None while it is. ``redeemed_profit``: what the exchange says was made with the shares that were held to
+    the end; None until they are redeemed, and where it does not say.
     """
 
     shares: float | None
@@ -88,6 +96,7 @@ class Holding:
     listed_at: int | None = None
     unlisted_since: int | None = None
     closed_at: int | None = None
+    redeemed_profit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +220,41 @@ def _as_last_listed(seen: Evidence, known: Holding) -> Holding | None:
 
 def _gap_of(flow: Flow | None) -> str | None:
     return NO_PROFIT if flow is not None and flow.unknown else None
+
+
+def as_listed(listed: Position | None, before: Holding | None, ended_at: int | None, now: int) -> Holding | None:
+    """What is known of a position where the exchange also lists those that are held no longer.
+
+    What the exchange has realized of a position includes the payout once it is redeemed. What was realized before that
+    is what was listed while it was held; the rest was made with the shares that were held to the end.
+
+    Args:
+        listed: as the exchange lists it; None if it does not, or was not asked. Its ``closed_at`` may be 0: not known.
+        before: what was known of it; None if nothing was.
+        ended_at: when its market ended (ms); None if it has not.
+        now: ms.
+
+    Returns:
+        None if nothing is known of it.
+    """
+    if listed is None:
+        if before is None or before.redeemed_profit is not None:
+            return before
+        if before.closed_at is None:
+            return replace(before, gap=before.gap or NOT_LISTED, unlisted_since=before.unlisted_since or now)
+        realized, closed_at = before.realized_profit, before.closed_at
+    elif listed.closed_at is None:
+        gap = NO_COST if listed.cost is None else NO_PROFIT if listed.realized_profit is None else None
+        return Holding(listed.shares, listed.cost, listed.realized_profit, gap)
+    else:
+        realized, closed_at = listed.realized_profit, listed.closed_at or (before and before.closed_at) or now
+    gap = NO_PROFIT if realized is None else None
+    if ended_at is None or closed_at < ended_at - END_SEEN_AFTER_MS:
+        return Holding(0.0, 0.0, realized, gap, closed_at=closed_at)
+    if before is None or before.closed_at is not None:
+        return Holding(None, None, None, gap, redeemed_profit=realized)
+    profit = None if realized is None else realized - (before.realized_profit or 0.0)
+    return Holding(before.shares, before.cost, before.realized_profit, gap, redeemed_profit=profit)
 
 
 @dataclass(frozen=True, slots=True)

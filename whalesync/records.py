@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from whalesync.units import DAY, MINUTE, SECOND
+
 BUY, SELL = "BUY", "SELL"
 SPLIT, MERGE = "SPLIT", "MERGE"
 
@@ -24,10 +26,10 @@ ENDED = (RESOLVED, FAILED, DELETED)
 #: the two kinds of rows in ``markets``: what can be traded, and the parent of several such
 KINDS = MARKET, TOPIC = "market", "topic"
 
-DAY_MS = 24 * 3600 * 1000
+DAY_MS = DAY
 
 #: how long after it was made a trade becomes visible to each tier, in milliseconds
-TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30_000, "free": 15 * 60_000}
+TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30 * SECOND, "free": 15 * MINUTE}
 
 #: the rule by which ``Trade.fill_key`` is computed stands in its lowest bits
 FILL_KEY_RULE = 2
@@ -41,7 +43,8 @@ MICRO = 1_000_000
 class Market:
     """A tradeable market, or a topic: the parent of several, which has no tokens of its own.
 
-    ``provisional``: the exchange does not vouch for the status here; one that is already known counts more.
+    ``provisional``: the exchange does not vouch for the status here; one that is already known counts more. Prices and
+    liquidity are None where they are not given with the market; both prices are given, or neither.
     """
 
     kind: str
@@ -63,6 +66,9 @@ class Market:
     url: str
     created_at: int | None
     provisional: bool = False
+    yes_price: float | None = None
+    no_price: float | None = None
+    liquidity: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -168,6 +174,9 @@ class Position:
     """What a wallet holds of one outcome, as its exchange lists it.
 
     ``shares`` may be 0 in a row that the exchange keeps listing; ``avg_price`` is what was paid for a share on average.
+    ``cost``: what was paid for all of them, where the exchange says it; an average is rounded.
+    ``realized_profit``: what was made of all that went out of it, None where the exchange does not say.
+    ``closed_at`` (ms): since when it is held no longer, None while it is.
     """
 
     market_external_id: str
@@ -179,6 +188,9 @@ class Position:
     avg_price: float | None
     parent_external_id: str | None = None
     parent_title: str | None = None
+    cost: float | None = None
+    realized_profit: float | None = None
+    closed_at: int | None = None
 
 
 class RejectedRecord(NamedTuple):

@@ -13,11 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from whalesync.records import BUY, SELL
-
-SECOND = 1_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+from whalesync.units import DAY, HOUR, MINUTE, SECOND
 
 UNKNOWN = "–"
 

@@ -15,7 +15,7 @@ import pytest
 from support.small_world import DAY, KINDS, File, Listed, Scope, courses, fill, lists
 
 from whalesync.exchanges.base import Batch, NewFill, Pace
-from whalesync.exchanges.opinion_trade import changes, exact, pages
+from whalesync.exchanges.opinion_trade import changes, comparison, exact, interpretation, pages, state
 from whalesync.exchanges.opinion_trade.exact import OpinionTrades
 from whalesync.exchanges.opinion_trade.pages import TradePage
 
@@ -94,17 +94,20 @@ MUTATIONS = {
     "ignores a raised retention": ("if state.accounted is not None and cutoff <", "if 0 >", "a cleanup"),
     "trusts every row": ("State(listed=count).doubted() if count", "State() if count", "rows that are not trusted"),
     "never supersedes": ("if isinstance(row.key, bytes):", "if row.copies or row.superseded:", "corrections"),
-    "never compares": ("if self._comparison_is_due():", "if False:", "corrections"),
+    "never compares": ("return state.comparing() if is_due else state", "return state", "corrections"),
     "does not count what it cannot read": (
         "copies = len(entries) if whole else max(len(entries), counted)", "copies = 0", "unreadable records"
     ),
 }  # fmt: skip
 
+# In the order in which they import each other.
+MODULES = (pages, changes, state, comparison, interpretation, exact)
+
 
 def mutated(name: str) -> Callable[..., OpinionTrades]:
-    """The class of a copy of the three modules, as one, with one mutation."""
+    """The class of a copy of the modules of the exact sync, as one, with one mutation."""
     old, new, _ = MUTATIONS[name]
-    source = "\n".join(inspect.getsource(module) for module in (pages, changes, exact))
+    source = "\n".join(inspect.getsource(module) for module in MODULES)
     source = re.sub(r"from (__future__|whalesync\.exchanges\.opinion_trade)\S* import (\([^)]*\)|.*)", "", source)
     assert source.count(old) == 1, "the mutation fits no longer"
     copy = ModuleType(exact.__name__)  # dataclasses look their module up by name

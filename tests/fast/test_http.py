@@ -95,9 +95,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def test_the_result_is_taken_out_of_either_envelope(envelope: str, make: Make) -> None:
     """And the request has the address, the parameters and the key."""
     replies = Replies(body(envelope.encode()))
-    assert make(replies).get("/market", {"page": 1}) == {"a": 1}
+    assert make(replies).get("/market", {"page": 1, "ids": ["7", "8"]}) == {"a": 1}
     (request,) = replies.requests
-    assert str(request.url) == f"{URL}/market?page=1"
+    assert str(request.url) == f"{URL}/market?page=1&ids=7&ids=8"
     assert request.headers["apikey"] == KEY
 
 

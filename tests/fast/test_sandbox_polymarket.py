@@ -159,13 +159,12 @@ def test_what_is_refused_names_its_parameter(query: str, parameter: str, data: h
 
 
 def test_a_mistyped_wallet_is_empty_but_for_user_stats(data: httpx.Client) -> None:
-    """200 and no rows, no volume, nothing; only user-stats checks it. Paths of the first version are gone."""
+    """200 and no rows, no volume, nothing; only user-stats checks it."""
     assert rows(data, user="0xtypo") == rows(data, "/v2/positions", user="0xtypo") == []
     nothing = {"volume": 0, "volume_usdc": 0, "trade_count": 0}
     assert data.get("/v2/user-volume?user=typo").json() == {"data": nothing}
     assert data.get("/v2/user-stats?user=typo").status_code == 400
     assert data.get(f"/v2/user-stats?user={WALLET}").json() == {"data": None}
-    assert data.get(f"/activity?user={WALLET}").json()["code"] == "not_found"
 
 
 def test_what_a_wallet_s_activity_leaves_out_by_default(books: Books, data: httpx.Client) -> None:

@@ -385,12 +385,14 @@ def test_of_many_positions_the_most_valuable_are_shown() -> None:
 def test_a_leaderboard_says_who_is_watched() -> None:
     """Rank, address, name, what it is ranked by, and the label on the watch list."""
     rows = [
-        {"rank": 1, "address": MOBY, "name": "moby", "usd": 1234.5, "whale": whale()},
-        {"rank": 2, "address": "0x" + "b2" * 20, "name": None, "usd": None, "whale": None},
+        {"rank": 1, "address": MOBY, "name": "moby", "usd": 1234.5, "shares": None, "whale": whale()},
+        {"rank": 2, "address": "0x" + "b2" * 20, "name": None, "usd": None, "shares": None, "whale": None},
     ]
     _, _, first, second = shown(120, tables.render_candidates, rows, by="profit")
     assert first.split() == ["1", MOBY, "moby", "+$1,234.50", "Moby", "Dick", "1,234", "trades"]
     assert second.split() == ["2", "0x" + "b2" * 20, "–"]
+    by_shares = [{**row, "usd": None, "shares": 1491184.383} for row in rows]
+    assert "1,491,184 shares" in shown(120, tables.render_candidates, by_shares, by="volume")[2]
 
 
 QUIET = [{"day": "2026-03-01", "buy": 0.0, "sell": 0.0}] * 30

@@ -149,6 +149,9 @@ class SecondApi:
         rows = self._client.get("/holdings", {"user": wallet})["data"]
         return Holdings([_position(raw) for raw in rows], [], complete=True, requests=1)
 
+    def list_closed_positions(self, wallet: str, since: int) -> Holdings:
+        return Holdings([], [], complete=True, requests=0)
+
     def exchange_time(self) -> int | None:
         return self._client.latest_date
 
@@ -200,6 +203,7 @@ class SecondExchange:
     name: str = "second"
     title: str = "Second"
     no_trades_hint: str = "Second lists no trades of it"
+    lists_closed_positions: bool = False
     settings: Sequence[Setting[Any]] = (URL, RATE)
 
     def __init__(self, server: Server) -> None:

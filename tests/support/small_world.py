@@ -14,7 +14,9 @@ from functools import cache
 from typing import Any
 
 from whalesync.exchanges.base import Batch, NewFill, Pace, StoredEntry, Traded
-from whalesync.exchanges.opinion_trade.exact import COMPARE_EVERY_MS, FALL_LASTS_MS, OpinionTrades
+from whalesync.exchanges.opinion_trade.comparison import COMPARE_EVERY_MS
+from whalesync.exchanges.opinion_trade.exact import OpinionTrades
+from whalesync.exchanges.opinion_trade.interpretation import FALL_LASTS_MS
 from whalesync.exchanges.opinion_trade.pages import PageRequest, TradePage
 from whalesync.records import RejectedRecord, Trade
 

@@ -121,16 +121,16 @@ def _who_did_what(message: Message, total: str) -> str:
     return f"{_name(first)} {_did(first)} for {total}{further}"
 
 
-def _digest(message: Message, room: int) -> list[str]:
-    """One line for each trade, the largest first, as far as there is room (characters), and how many have none."""
+def _digest(message: Message, characters: int) -> list[str]:
+    """One line for each trade, the largest first, as far as the characters suffice, and how many are left out."""
     rows = {row["id"]: row for row in message.trades}
     trades = [[rows[fill.id] for fill in trade] for trade in fold.trades(map(_fill, message.trades))]
     lines: list[str] = []
-    room -= len(_more(message.trade_count)) + 1
+    characters -= len(_more(message.trade_count)) + 1
     for trade in sorted(trades, key=_amount, reverse=True):
         line = _short(trade)
-        room -= len(line) + 1
-        if room < 0:
+        characters -= len(line) + 1
+        if characters < 0:
             break
         lines.append(line)
     left = message.more + len(trades) - len(lines)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+from whalesync.units import HOUR
+
 Row = dict[str, Any]
 
 WEBHOOK_SCHEMES = ("https", "http")
@@ -52,7 +54,7 @@ class Rule:
     tier: str = "pro-plus"
     fold_ms: int | None = None
     quiet: Quiet | None = None
-    max_age_ms: int = 6 * 3_600_000
+    max_age_ms: int = 6 * HOUR
 
     def __repr__(self) -> str:
         return f"Rule({self.name!r})"  # never with what is secret

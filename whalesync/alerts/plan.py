@@ -32,17 +32,17 @@ from typing import Any
 
 from whalesync import fold
 from whalesync.alerts.model import Kind, Message, Reason, Row, Rule
-from whalesync.fold import Fill, Key
+from whalesync.fold import Fill, TradeKey
 from whalesync.records import TIER_DELAYS_MS
+from whalesync.units import DAY, HOUR, MINUTE
 
 MESSAGES_A_MINUTE = 20  # to one target
-MINUTE_MS = 60_000
 
 MOST_TRADES = 20  # with rows in one message
 MOST_ROWS = 1_000  # in one message, unless a single trade has more
 
-FIRST_PAUSE_MS, LONGEST_PAUSE_MS = MINUTE_MS, 60 * MINUTE_MS
-GIVE_UP_AFTER_MS = 24 * 3_600_000
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = MINUTE, HOUR
+GIVE_UP_AFTER_MS = DAY
 
 Trade = tuple[int, ...]
 """A trade, or what a message tells of it: the ids of its fills."""
@@ -52,7 +52,7 @@ Trade = tuple[int, ...]
 class Fold:
     """Trades that are gathered after a message about ``key``, which was decided at ``opened_at`` (ms)."""
 
-    key: Key
+    key: TradeKey
     opened_at: int
     fills: Trade = ()
 
@@ -200,7 +200,7 @@ class _Deciding:
             if not opened.opened_at <= self._now < self._end(opened):
                 self._close(key)
 
-    def _close(self, key: Key) -> None:
+    def _close(self, key: TradeKey) -> None:
         gathered = [self._fills[fill_id] for fill_id in self.folds.pop(key).fills if fill_id in self._fills]
         trades = tuple(_ids(trade) for trade in fold.trades(gathered) if _price_fits(self._rule, trade))
         if trades:
@@ -230,7 +230,7 @@ def is_quiet(rule: Rule, now: int) -> bool:
     return minute >= quiet.start_minute or minute < quiet.end_minute
 
 
-def share_out(wanted: Sequence[int], waiting: Sequence[bool], room: int) -> list[int]:
+def share_out(wanted: Sequence[int], waiting: Sequence[bool], allowed: int) -> list[int]:
     """Share out the messages that a target still takes in this minute between its rules.
 
     A rule that has something waiting is served first, so that none waits for ever.
@@ -238,18 +238,18 @@ def share_out(wanted: Sequence[int], waiting: Sequence[bool], room: int) -> list
     Args:
         wanted: how many messages each rule would send.
         waiting: whether it has something waiting from an earlier run.
-        room: how many messages there are to share out.
+        allowed: how many messages there are to share out.
 
     Returns:
         How many each rule may send, never more than it wants.
     """
     shares = [0] * len(wanted)
     order = sorted(range(len(wanted)), key=lambda at: not waiting[at])
-    while room > 0 and any(shares[at] < wanted[at] for at in order):
+    while allowed > 0 and any(shares[at] < wanted[at] for at in order):
         for at in order:
-            if room > 0 and shares[at] < wanted[at]:
+            if allowed > 0 and shares[at] < wanted[at]:
                 shares[at] += 1
-                room -= 1
+                allowed -= 1
     return shares
 
 
@@ -370,6 +370,6 @@ def _amount(trade: Iterable[Row]) -> float:
     return fsum(row["amount"] for row in trade)
 
 
-def _key(stored: Sequence[Any]) -> Key:
+def _key(stored: Sequence[Any]) -> TradeKey:
     whale_id, market_id, action, outcome = stored
     return whale_id, market_id, action, outcome

@@ -17,13 +17,12 @@ from whalesync.errors import SettingsError
 from whalesync.exchanges import EXCHANGES
 from whalesync.records import TIER_DELAYS_MS
 from whalesync.settings import ALERTS_FILE, Settings, default_alerts_file, is_loopback
+from whalesync.units import DAY, MINUTE, parse_span
 
 MAX_NAME_CHARS = 100
-MOST_FOLD_MS = 24 * 3_600_000
-LEAST_AGE_MS = 60_000  # that a trade has for being synced, beyond the delay of the tier
+MOST_FOLD_MS = DAY
+LEAST_AGE_MS = MINUTE  # that a trade has for being synced, beyond the delay of the tier
 
-_SPAN = re.compile(r"(\d{1,6})\s*([smhd])")
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)(?:\s+(\S+))?")
 _APPRISE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _SECRET_BYTES = range(24, 65)  # Standard Webhooks: from 192 to 512 bits
@@ -278,9 +277,8 @@ def _actions(value: object) -> tuple[str, ...]:
 
 def _span(least: int, most: int, words: str) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        found = _SPAN.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-        span = int(found[1]) * _UNITS_MS[found[2]] if found else 0
-        if not least <= span <= most:
+        span = parse_span(value) if isinstance(value, str) else None
+        if span is None or not least <= span <= most:
             raise ValueError(f"must be a time such as {words}")
         return span
 
@@ -328,6 +326,6 @@ _FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
     "tier": ("tier", _one_of(TIER_DELAYS_MS)),
     "fold": ("fold_ms", _span(1, MOST_FOLD_MS, '"30m", at most "24h"')),
     "quiet": ("quiet", _quiet),
-    "max_age": ("max_age_ms", _span(1, 90 * 86_400_000, '"6h"')),
+    "max_age": ("max_age_ms", _span(1, 90 * DAY, '"6h"')),
 }
 """The names in the file, with the field of ``Rule`` and what makes its value."""

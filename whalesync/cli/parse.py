@@ -17,6 +17,7 @@ from whalesync.records import TOPIC
 from whalesync.settings import DB, Settings
 from whalesync.store import markets, whales
 from whalesync.store.database import Database, open_existing
+from whalesync.units import parse_span
 
 MAX_LABEL_CHARS = 200
 MAX_ROWS = 10**9  # SQLite takes a LIMIT of 64 bits
@@ -24,8 +25,6 @@ MOST_CHOICES = 12
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _ENDS = re.compile(r"(0x[0-9a-f]{4,})(?:(?:…|\.\.\.)([0-9a-f]*))?")
-_SPAN = re.compile(r"(\d{1,6})\s*([smhdw])")
-_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 class Stored(click.types.StringParamType):
@@ -199,8 +198,8 @@ def parse_since(text: str, now: int) -> int:
     Raises:
         UsageError: it is neither.
     """
-    if span := _SPAN.fullmatch(text.strip().lower()):
-        return now - int(span[1]) * _UNITS_MS[span[2]]
+    if (span := parse_span(text)) is not None:
+        return now - span
     try:
         moment = datetime.fromisoformat(text.strip())
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -261,7 +261,8 @@ Key: TypeAlias = tuple[str, str]
 class StoredMarket(NamedTuple):
     """A stored market or topic that may be looked up by its id. Times in ms; ``status`` None: known from a trade alone.
 
-    ``topic_looked_up_at``: when its topic was looked up, if it has one.
+    ``topic_looked_up_at``: when its topic was looked up, if it has one. ``created_at``: of a market known from a trade
+    alone, when it was first met.
     """
 
     id: int
@@ -274,6 +275,7 @@ class StoredMarket(NamedTuple):
     url: str | None
     looked_up_at: int | None
     topic_looked_up_at: int | None
+    created_at: int
 
     @property
     def key(self) -> Key:
@@ -305,6 +307,9 @@ class Catalog(Protocol):
 
     def without_result(self, since: int, not_after: int, limit: int) -> list[StoredMarket]:
         """Markets resolved after ``since`` without a result, and not looked up after ``not_after`` (both ms)."""
+
+    def end_topics(self) -> None:
+        """Give topics whose stored markets have all ended the status ``resolved``."""
 
     def mark_deleted(self, markets: Iterable[StoredMarket]) -> None:
         """Give markets the status ``deleted``."""
@@ -365,11 +370,20 @@ class Connection(Protocol):
         """Ask how many trades the exchange lists of a wallet. Raises as ``fetch_trades``."""
 
     def list_positions(self, wallet: str) -> Holdings:
-        """Read all pages of a wallet's positions.
+        """Read all pages of what a wallet holds.
 
         Raises:
             OutOfTime: the time budget ended before the last page was read.
             ExchangeError: a request failed, after retries.
+        """
+
+    def list_closed_positions(self, wallet: str, since: int) -> Holdings:
+        """Read all pages of what a wallet holds no longer, and what was made of it; raises as ``list_positions``.
+
+        Where the exchange does not list that (``Exchange.lists_closed_positions``), there are none.
+
+        Args:
+            since: those that nothing happened to since then (ms) may be left out; 0: none.
         """
 
     def exchange_time(self) -> int | None:
@@ -387,12 +401,16 @@ class Connection(Protocol):
 
 
 class Candidate(NamedTuple):
-    """A wallet of an exchange's leaderboard; ``usd`` is what it is ranked by, None if the exchange does not say."""
+    """A wallet of an exchange's leaderboard.
+
+    What it is ranked by: ``usd``, or ``shares`` where the exchange counts a volume in those; None if it does not say.
+    """
 
     rank: int
     address: str
     name: str | None
     usd: float | None
+    shares: float | None = None
 
 
 class Exchange(Protocol):
@@ -406,6 +424,11 @@ class Exchange(Protocol):
     trades: TradeSource
     no_trades_hint: str
     """Why a wallet that trades may be listed without trades, and what to do."""
+    lists_closed_positions: bool
+    """Whether positions stay listed, with what was made of them, when they are held no longer.
+
+    Then they are taken as they are listed, and the profit is theirs; otherwise it follows from the trades.
+    """
 
     def check_settings(self, settings: Settings) -> None:
         """Raise SettingsError if the exchange cannot be asked with these settings."""

@@ -10,10 +10,10 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from whalesync import __version__
@@ -46,6 +46,8 @@ ATTEMPTS = 4
 RETRY_SECONDS = 20.0  # no retry after that: one request that hangs must not take up a whole run
 LONGEST_BACKOFF = 10.0
 GRACE_SECONDS = 4.0  # how long after the time budget a request that is under way may still take
+
+Params: TypeAlias = Mapping[str, str | int | Sequence[str]]
 
 RETRIED = (Unreachable, RateLimited, ServerError)
 
@@ -112,8 +114,11 @@ class Client:
         date, received = self._latest_date
         return date + round((time.monotonic() - received) * 1000)
 
-    def get(self, path: str, params: Mapping[str, str | int]) -> Any:
+    def get(self, path: str, params: Params) -> Any:
         """The result of one request, with up to ATTEMPTS attempts within RETRY_SECONDS; waits for the shared rate.
+
+        Args:
+            params: of the query; a list repeats its name.
 
         Raises:
             OutOfTime: the time budget ended before the request could be sent.
@@ -174,7 +179,7 @@ class Client:
             self._log_step(f"{error}; retrying")
         return isinstance(error, RETRIED)
 
-    def _attempt(self, path: str, params: Mapping[str, str | int]) -> Any:
+    def _attempt(self, path: str, params: Params) -> Any:
         """Wait for the rate, send the request once, and keep the connections open meanwhile."""
         self._rate.wait(self._until)
         with self._lock:
@@ -189,7 +194,7 @@ class Client:
                 if self._closed and not self._under_way:
                     self._http.close()
 
-    def _send(self, path: str, params: Mapping[str, str | int]) -> Any:
+    def _send(self, path: str, params: Params) -> Any:
         # A request that starts at the end of the budget must not run into the next minute's run.
         seconds = min(DEADLINE_SECONDS, max(1.0, self._until + GRACE_SECONDS - time.monotonic()))
         set_deadline(time.monotonic() + seconds)

@@ -19,12 +19,12 @@ from whalesync import fold
 from whalesync.alerts import plan
 from whalesync.alerts import rules as alert_rules
 from whalesync.alerts.model import Message, Outcome, Retry, Row, Rule, Sent, Target, redacted
-from whalesync.alerts.plan import MESSAGES_A_MINUTE, MINUTE_MS, Due, Scope, State
+from whalesync.alerts.plan import MESSAGES_A_MINUTE, Due, Scope, State
 from whalesync.errors import SettingsError
 from whalesync.exchanges.base import Task
 from whalesync.fold import Fill
 from whalesync.jobs.run import Run
-from whalesync.jobs.table import SECOND, SYNC_WHALES
+from whalesync.jobs.table import SYNC_WHALES
 from whalesync.records import TIER_DELAYS_MS
 from whalesync.store import alerts, feed, sync_log, whales
 from whalesync.store.alerts import Delivery
@@ -32,6 +32,7 @@ from whalesync.store.database import Database
 from whalesync.store.feed import Cursor
 from whalesync.store.locks import is_held
 from whalesync.text import counted
+from whalesync.units import MINUTE, SECOND
 
 WAIT_SHARE = 0.9  # of the time budget, at most, to wait for sync-whales
 WAIT_POLL_SECONDS = 0.05
@@ -203,14 +204,14 @@ class Queueing:
         for target, where in self._targets.items():
             by_address[where.address].append((target, by_name[target.alert]))
         usd = self._amounts(planned)
-        load = alerts.load(self._db, self._now - MINUTE_MS, self._now)
+        load = alerts.load(self._db, self._now - MINUTE, self._now)
         found: list[tuple[alerts.Target, Due]] = []
         waiting: dict[str, dict[str, tuple[plan.Trade, ...]]] = defaultdict(dict)
         for served in by_address.values():
             waits = [each.state.waiting.get(target.key, ()) for target, each in served]
             wanted = [len(each.due) + bool(wait) for (_, each), wait in zip(served, waits, strict=True)]
-            room = MESSAGES_A_MINUTE - sum(load[target].made for target, _ in served if target in load)
-            shares = plan.share_out(wanted, [bool(wait) for wait in waits], max(0, room))
+            allowed = MESSAGES_A_MINUTE - sum(load[target].made for target, _ in served if target in load)
+            shares = plan.share_out(wanted, [bool(wait) for wait in waits], max(0, allowed))
             for (target, each), wait, share in zip(served, waits, shares, strict=True):
                 told, rest = plan.within_limit(each.due, wait, share, usd)
                 found += [(target, due) for due in told]
@@ -283,7 +284,7 @@ class Sending:
             where = self._targets.get(each.target)
             if where is not None and not plan.is_quiet(where.rule, now):
                 lanes[where.address].append(each)
-        load = alerts.load(self._db, now - MINUTE_MS, now)
+        load = alerts.load(self._db, now - MINUTE, now)
         served = [lane for address, deliveries in lanes.items() if (lane := self._lane(address, deliveries, load, now))]
         if not served:
             return

@@ -80,6 +80,11 @@ class StoredCatalog:
         """Markets resolved after ``since`` without a result, and not looked up after ``not_after`` (both ms)."""
         return markets.without_result(self._run.db, self._exchange.name, since, not_after, limit)
 
+    def end_topics(self) -> None:
+        """Give topics whose stored markets have all ended the status ``resolved``."""
+        with self._run.db.write():
+            markets.end_topics(self._run.db, self._exchange.name, self._run.clock.now())
+
     def mark_deleted(self, gone: Iterable[StoredMarket]) -> None:
         """Give markets the status ``deleted``."""
         with self._run.db.write():

@@ -3,6 +3,8 @@
 A list of positions is read whole or not at all: a reading that fails changes nothing. Lists grow, because positions in
 markets that have ended stay on them, so a run takes up wallets only until it has made its share of the key's requests;
 the next one goes on with those that have waited longest. Wallets that have traded come first.
+
+Where an exchange also lists what is held no longer, that list is read as far as something can have joined it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from whalesync.jobs.exchanges import all_failed, clock_ahead, compare_clocks, ex
 from whalesync.jobs.pool import Lane, Pool
 from whalesync.jobs.run import Run
 from whalesync.jobs.table import HOUR, SECOND, SYNC_MARKETS, SYNC_POSITIONS
-from whalesync.positions import Evidence, Holding, judge
-from whalesync.records import Position
-from whalesync.store import markets, positions, rejected, stats, sync_log, trades, whales
+from whalesync.positions import NOT_LISTED, SETTLING_MS, Evidence, Holding, as_listed, judge
+from whalesync.records import DAY_MS, Position
+from whalesync.store import markets, outcomes, positions, rejected, stats, sync_log, trades, whales
 from whalesync.store.positions import NEVER_LISTED, Entry, Kept, Key, Listing, Traded
 from whalesync.store.whales import Whale
 from whalesync.text import counted
@@ -28,6 +30,7 @@ from whalesync.text import counted
 FIRST_BACKOFF = 0.5  # seconds
 SHARE = 0.1  # of the requests that the exchange allows between two runs
 LONGEST_WAIT = 2 * HOUR  # after which a wallet comes first, even if it has not traded
+CLOSED_OVERLAP_MS = DAY_MS  # how late something may be listed as held no longer
 
 
 def run(run: Run) -> None:
@@ -109,6 +112,11 @@ class Served:
     def _read(self, whale: Whale) -> Task:
         try:
             (found,) = yield [partial(self.connection.list_positions, whale.address)]
+            if self.exchange.lists_closed_positions:
+                since = closed_since(found, *self._known(whale))
+                if since is not None:
+                    (closed,) = yield [partial(self.connection.list_closed_positions, whale.address, since)]
+                    found = joined(found, closed)
         except OutOfTime:
             self.run.log_step(f"{whale.name}: no time left; the next run continues")
         except AuthenticationError:
@@ -118,6 +126,11 @@ class Served:
         else:
             self.requests += found.requests
             self._store(whale, found)
+
+    def _known(self, whale: Whale) -> tuple[list[Kept], Listing]:
+        db = self.run.db
+        kept = positions.kept(db, whale.id, only_held=True)
+        return list(kept.values()), positions.listings(db, whale.id).get(whale.id, NEVER_LISTED)
 
     def _fail(self, whale: Whale, problem: object) -> None:
         self.failed.add(whale.id)
@@ -136,7 +149,8 @@ class Served:
         self._markets = known
         with db.read():  # adding up a long history takes seconds, for which nobody should wait
             state = trades.state(db, whale.id)
-            entries, undecided = self._judged(whale, found, known, listed_at)
+            decide = self._taken_as_listed if self.exchange.lists_closed_positions else self._judged
+            entries, undecided = decide(whale, found, known, listed_at)
         with db.write():
             positions.save(db, whale.id, whale.platform, entries, now)
             if found.complete:
@@ -147,7 +161,7 @@ class Served:
             self.run.record_problem(whale.name, f"a position was rejected: {record.reason}")
         if not found.complete and not found.rejected:
             self.run.log_step(f"{whale.name}: its positions changed while they were read; none is closed")
-        self.run.items += sum(position.shares > 0 for position in found.positions)
+        self.run.items += sum(position.shares > 0 and position.closed_at is None for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
     def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int) -> tuple[list[Entry], bool]:
@@ -188,6 +202,79 @@ class Served:
                 token_id = None if position is None else position.token_id
                 entries.append(Entry(key, _label(position, traded, key), token_id, holding))
         return entries, undecided
+
+    def _taken_as_listed(
+        self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int
+    ) -> tuple[list[Entry], bool]:
+        """As ``_judged``, where the exchange also lists what is held no longer. Tokens tell positions apart."""
+        db = self.run.db
+        listed = {each.token_id: each for each in found.positions}
+        kept = {each.token_id: (key, each) for key, each in positions.kept(db, whale.id).items()}
+        keys = {token: key for token, (key, _) in kept.items()}
+        taken = set(keys.values())
+        new = [each for each in found.positions if each.token_id not in keys]
+        sides = outcomes.sides(db, {market_ids[each.market_external_id] for each in new})
+        for each in new:
+            key = Key(market_ids[each.market_external_id], each.outcome or each.outcome_label)
+            if each.token_id in sides:
+                key = key._replace(outcome=sides[each.token_id].outcome)
+            keys[each.token_id] = _take(key, each.token_id, taken)
+        times = positions.market_times(db, (keys[each.token_id].market_id for each in new))
+        entries = []
+        for token in keys if found.complete else listed:
+            key, known = kept.get(token, (keys[token], None))
+            before, ended_at = (known.holding, known.ended_at) if known else (None, times[key.market_id][1])
+            holding = as_listed(listed.get(token), before, ended_at, now)
+            if holding is not None and holding != before:
+                label = listed[token].outcome_label if token in listed and key.outcome != token else key.outcome
+                entries.append(Entry(key, label, token, holding))
+        if not found.complete or not self._known(whale)[1].trades_changed:
+            return entries, False
+        missing = [each for each in positions.traded_tokens(db, whale.id) if each.token_id not in keys]
+        settled = [each for each in missing if now - each.last_at >= SETTLING_MS]
+        for trade in settled:
+            key = _take(Key(trade.market_id, trade.outcome or trade.label or trade.token_id), trade.token_id, taken)
+            holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=now)
+            entries.append(Entry(key, trade.label or key.outcome, trade.token_id, holding))
+        return entries, len(settled) < len(missing)
+
+
+def _take(key: Key, token_id: str | None, taken: set[Key]) -> Key:
+    """Add the key of a new position; it is by its token where the exchange has named the side of another one."""
+    key = key._replace(outcome=str(token_id)) if key in taken else key
+    taken.add(key)
+    return key
+
+
+def closed_since(held: Holdings, kept: Iterable[Kept], before: Listing) -> int | None:
+    """From when on (ms) to read what a wallet holds no longer; 0: all of it, None: not at all.
+
+    Something has joined it if a stored position is not held any more, and may have if there are new trades. If the last
+    reading did not find a position there, it may be listed as older than that.
+    """
+    if before.listed_at is None:
+        return 0
+    tokens = {position.token_id for position in held.positions}
+    gone = [
+        each.holding
+        for each in kept
+        if each.token_id not in tokens and each.holding.closed_at is None and each.holding.redeemed_profit is None
+    ]
+    if any(holding.shares is not None and (holding.unlisted_since or 0) >= before.listed_at for holding in gone):
+        return 0
+    missed_before = all(holding.unlisted_since is not None for holding in gone)
+    return None if missed_before and not before.trades_changed else max(0, before.listed_at - CLOSED_OVERLAP_MS)
+
+
+def joined(held: Holdings, closed: Holdings) -> Holdings:
+    """Both lists as one. A rest that is too small to count is in both: it is held."""
+    tokens = {position.token_id for position in held.positions}
+    return Holdings(
+        positions=[*held.positions, *(each for each in closed.positions if each.token_id not in tokens)],
+        rejected=[*held.rejected, *closed.rejected],
+        complete=held.complete and closed.complete,
+        requests=held.requests + closed.requests,
+    )
 
 
 def is_unchanged(listed: Mapping[Key, Position], kept: Mapping[Key, Kept]) -> bool:

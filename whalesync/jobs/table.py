@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from whalesync.units import DAY as DAY
+from whalesync.units import HOUR as HOUR
+from whalesync.units import MINUTE as MINUTE
+from whalesync.units import SECOND as SECOND
+
 if TYPE_CHECKING:
     from whalesync.settings import Settings
-
-SECOND = 1_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

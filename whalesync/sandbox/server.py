@@ -86,7 +86,7 @@ class Sandbox:
 
     @property
     def polymarket_data_url(self) -> str:
-        """The base address of Polymarket's Data API, below which its paths begin with /v2."""
+        """The base address of Polymarket's Data API, for clients that add the /v2 to it, and for those that do not."""
         return self._address(DATA)
 
     @property
@@ -192,6 +192,8 @@ class Handler(BaseHTTPRequestHandler):
         for each, base in BASES.items():
             if parts.path.startswith(f"{base}/"):
                 service, path = each, parts.path.removeprefix(base)
+        if service == DATA and not path.startswith("/v2/"):
+            path = f"/v2{path}"
         self.request_seen = Request(arrived, path, dict(pairs), self.headers["apikey"], service=service)
         sandbox.record(self.request_seen)
         polymarket = service in (DATA, GAMMA)

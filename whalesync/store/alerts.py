@@ -11,11 +11,11 @@ from typing import NamedTuple
 from whalesync.alerts.model import Message, Row, Rule
 from whalesync.alerts.plan import GIVE_UP_AFTER_MS, Later, State
 from whalesync.fold import Fill
-from whalesync.records import DAY_MS
 from whalesync.store import feed, markets
 from whalesync.store.database import Database
 from whalesync.store.feed import Cursor
 from whalesync.store.whales import COLUMNS as WHALE_COLUMNS
+from whalesync.units import DAY
 
 MAX_ERROR_CHARS = 500
 
@@ -105,7 +105,7 @@ def take(db: Database, alert: str, fills: Sequence[Fill], max_age: int) -> None:
         ((alert, fill.id, fill.timestamp) for fill in fills),
     )
     newest = max(fill.timestamp for fill in fills)
-    db.execute("DELETE FROM alert_fills WHERE alert = ? AND timestamp < ?", (alert, newest - max_age - DAY_MS))
+    db.execute("DELETE FROM alert_fills WHERE alert = ? AND timestamp < ?", (alert, newest - max_age - DAY))
 
 
 def watched_since(db: Database) -> dict[int, int]:

@@ -18,6 +18,7 @@ from whalesync import fold
 from whalesync.fold import Fill
 from whalesync.records import TIER_DELAYS_MS
 from whalesync.store.database import Database
+from whalesync.units import HOUR
 
 Row = dict[str, Any]
 
@@ -29,7 +30,7 @@ ACTIVITY_COLUMNS = (
 )  # fmt: skip
 
 MOST_READ = 100_000  # fills that a search for large trades looks at, at most: it takes a second
-FAR_MS = 3_600_000  # between fills of a whale that are looked up one by one
+FAR_MS = HOUR  # between fills of a whale that are looked up one by one
 
 _FILL = (
     "id, whale_id, market_id, action, coalesce(outcome, outcome_label) AS outcome, tx_hash, timestamp, amount, price,"
@@ -212,7 +213,7 @@ def _near(fills: Sequence[Fill]) -> Iterator[Sequence[Fill]]:
         yield fills[start:end]
 
 
-def _connected(fills: Iterator[Fill], keys: set[fold.Key], reach: int, direction: int) -> Iterator[Fill]:
+def _connected(fills: Iterator[Fill], keys: set[fold.TradeKey], reach: int, direction: int) -> Iterator[Fill]:
     """Those with these keys up to the first pause beyond ``reach`` (ms); ``direction`` is 1 or, back in time, -1."""
     for fill in fills:
         beyond = (fill.timestamp - reach) * direction

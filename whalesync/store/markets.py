@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from whalesync.exchanges.base import Key, StoredMarket, Tradable
 from whalesync.records import ACTIVATED, ENDED, MARKET, RESOLVED, TOPIC, Market, Position, Trade
+from whalesync.store import outcomes
 from whalesync.store.database import Database, bindable
 from whalesync.text import TOPIC_SEPARATOR
 
@@ -16,10 +17,11 @@ SHORTEST_PREFIX = 6
 
 _KEY = ("kind", "external_id", "created_at")
 _FIELDS = [field.name for field in fields(Market) if field.name not in (*_KEY, "provisional")]
-_NOT_ALWAYS_GIVEN = ("parent_external_id", "volume", "volume_24h", "volume_7d")
-_OF_TOKENS = ("yes_price", "no_price", "price_updated_at")
+_NOT_ALWAYS_GIVEN = ("parent_external_id", "volume", "volume_24h", "volume_7d", "liquidity")
+_PRICES = ("yes_price", "no_price")
 
-_TITLE = f"coalesce(t.title || '{TOPIC_SEPARATOR}', '') || m.title"
+# A market that is called like its topic is not named twice.
+_TITLE = f"coalesce(nullif(t.title, m.title) || '{TOPIC_SEPARATOR}', '') || m.title"
 _WITH_TOPIC = (
     "FROM markets AS m LEFT JOIN markets AS t"
     " ON t.platform = m.platform AND t.kind = 'topic' AND t.external_id = m.parent_external_id"
@@ -39,28 +41,35 @@ def save(db: Database, platform: str, markets: Sequence[Market], now: int) -> in
     """Insert or update markets; returns how many rows were written. Inside a write transaction.
 
     The time of a resolution that the exchange does not date is when it was first seen. A price belongs to its token:
-    it goes with it. Volumes and the parent that a response leaves out stay as they are known.
+    it goes with it. Volumes, prices and the parent that a response leaves out stay as they are known. Trades and
+    positions stand on the side that their token has in the market (``outcomes``).
     """
+    retokened = _with_other_tokens(db, platform, markets)
+    unmoved = "excluded.yes_token_id IS yes_token_id"
     values = {name: f"excluded.{name}" for name in _FIELDS}
     values |= {name: f"coalesce(excluded.{name}, {name})" for name in _NOT_ALWAYS_GIVEN}
+    values |= {name: f"coalesce(excluded.{name}, iif({unmoved}, {name}, NULL))" for name in _PRICES}
+    values["price_updated_at"] = (
+        f"iif({unmoved} AND coalesce(excluded.yes_price, yes_price) IS yes_price, price_updated_at,"
+        " excluded.price_updated_at)"
+    )
     # What was taken for deleted and is listed again was not.
     values["status"] = "iif(:provisional AND status <> 'deleted', status, :status)"
     values["resolved_at"] = "iif(:undated, coalesce(resolved_at, :resolved_at), :resolved_at)"
     changed = " OR ".join(f"{value} IS NOT {name}" for name, value in values.items())
     updates = ", ".join(f"{name} = {value}" for name, value in values.items())
-    prices = ", ".join(
-        f"{name} = CASE WHEN excluded.yes_token_id IS yes_token_id THEN {name} END" for name in _OF_TOKENS
-    )
-    names = ["platform", *_KEY, *_FIELDS, "updated_at", "revision"]
+    names = ["platform", *_KEY, *_FIELDS, "price_updated_at", "updated_at", "revision"]
     common = {"platform": platform, "updated_at": now, "revision": db.revision()}
-    return db.execute_many(
+    written = db.execute_many(
         f"INSERT INTO markets ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
-        f" ON CONFLICT (platform, kind, external_id) DO UPDATE SET {updates}, {prices},"
+        f" ON CONFLICT (platform, kind, external_id) DO UPDATE SET {updates},"
         # The moment of creation comes late for a market that was first met in a trade.
         " created_at = min(created_at, excluded.created_at), updated_at = excluded.updated_at,"
         f" revision = excluded.revision WHERE {changed}",
         [common | _values(market, now) for market in markets],
     )
+    outcomes.correct(db, retokened, now)
+    return written
 
 
 def _values(market: Market, now: int) -> dict[str, Any]:
@@ -71,7 +80,21 @@ def _values(market: Market, now: int) -> dict[str, Any]:
         "undated": undated,
         "resolved_at": now if undated else market.resolved_at,
         "created_at": market.created_at or now,
+        "price_updated_at": None if market.yes_price is None else now,
     }
+
+
+def _with_other_tokens(db: Database, platform: str, markets: Iterable[Market]) -> list[int]:
+    """Our ids of the stored markets whose tokens were others, or not known."""
+    found = (
+        db.value(
+            "SELECT id FROM markets WHERE platform = ? AND kind = ? AND external_id = ?"
+            " AND (yes_token_id, no_token_id) IS NOT (?, ?)",
+            (platform, *market.key, market.yes_token_id, market.no_token_id),
+        )
+        for market in markets
+    )
+    return [market_id for market_id in found if market_id is not None]
 
 
 def ids_for(
@@ -115,7 +138,7 @@ def without_status(db: Database, platform: str, keys: Iterable[Key]) -> set[Key]
 _END_UNKNOWN = f"m.status IS NULL OR m.status NOT IN {ENDED}"
 _STORED = (
     "SELECT m.id, m.kind, m.external_id, m.parent_external_id, m.status, m.category, m.end_date, m.url,"
-    f" m.looked_up_at, t.looked_up_at {_WITH_TOPIC}"
+    f" m.looked_up_at, t.looked_up_at, m.created_at {_WITH_TOPIC}"
     " WHERE m.platform = :platform AND"
 )
 
@@ -168,6 +191,23 @@ def mark_deleted(db: Database, ids: Iterable[int], now: int) -> None:
     db.execute_many(
         "UPDATE markets SET status = 'deleted', updated_at = ?, revision = ? WHERE id = ?",
         [(now, revision, i) for i in ids],
+    )
+
+
+def end_topics(db: Database, platform: str, now: int) -> int:
+    """Give topics the status ``resolved`` whose stored markets have all ended; returns how many have got it.
+
+    Inside a write transaction.
+    """
+    return db.execute(
+        "UPDATE markets SET status = :resolved, resolved_at = (SELECT max(resolved_at) FROM markets AS m"
+        " WHERE m.parent_external_id = markets.external_id AND m.platform = :platform AND m.kind = 'market'),"
+        " updated_at = :now, revision = :revision"
+        f" WHERE platform = :platform AND kind = 'topic' AND (status IS NULL OR status NOT IN {ENDED})"
+        # An unknown status is NULL here, and NULL is not 0: such a topic has not ended.
+        f" AND (SELECT min(coalesce(m.status IN {ENDED}, 0)) FROM markets AS m"
+        " WHERE m.parent_external_id = markets.external_id AND m.platform = :platform AND m.kind = 'market')",
+        {"platform": platform, "resolved": RESOLVED, "now": now, "revision": db.revision()},
     )
 
 

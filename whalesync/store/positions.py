@@ -6,9 +6,11 @@ A position has two kinds of columns. The shares, their cost and when they were l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from whalesync.exchanges import EXCHANGES
 from whalesync.positions import Flow, Holding, Unknowns
 from whalesync.records import BUY, ENDED, MERGE, RESOLVED, SELL, SPLIT
 from whalesync.store.database import Database
@@ -20,6 +22,7 @@ OUTCOMES = ("YES", "NO")
 BATCH_ROWS = 5_000  # hold the lock for about 0.1 s, so that other writers come in between
 
 _ENDED = f"m.status IN {ENDED}"
+_ENDED_AT = f"iif({_ENDED}, coalesce(m.resolved_at, m.updated_at), NULL)"
 
 # Shares that come in or go out, one row for each trade and outcome. A split or merge moves both outcomes at half a
 # dollar a share; it is listed in one row for each of them, or in one row for both, which then share its profit.
@@ -70,7 +73,7 @@ class Key(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A stored position.
+    """A stored position, its token where that is known, and when its market ended (ms; None: not yet).
 
     ``is_doubtful``: it is open, but not listed; or it was taken for closed after its market had ended.
     """
@@ -78,6 +81,8 @@ class Kept(NamedTuple):
     id: int
     is_doubtful: bool
     holding: Holding
+    token_id: str | None
+    ended_at: int | None
 
 
 class Traded(NamedTuple):
@@ -106,19 +111,22 @@ class Entry(NamedTuple):
     holding: Holding
 
 
-def kept(db: Database, whale_id: int) -> dict[Key, Kept]:
-    """The stored positions of a whale."""
+def kept(db: Database, whale_id: int, *, only_held: bool = False) -> dict[Key, Kept]:
+    """The stored positions of a whale, or those of them that are neither sold nor redeemed."""
+    condition = "AND closed_at IS NULL AND redeemed_profit IS NULL" if only_held else ""
     found = {}
     for row in db.rows(
         "SELECT p.id, market_id, outcome, outcome_label,"
         " iif(closed_at IS NULL, unlisted_since IS NOT NULL AND state = 'open',"
         f" {_ENDED} AND coalesce(resolved_at, m.updated_at) <= closed_at),"
-        " shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at"
-        " FROM positions AS p JOIN markets AS m ON m.id = market_id WHERE whale_id = ?",
+        f" token_id, {_ENDED_AT}, shares, cost, realized_profit, gap, listed_at, unlisted_since, closed_at,"
+        " redeemed_profit FROM positions AS p JOIN markets AS m ON m.id = market_id"
+        f" WHERE whale_id = ? {condition}",
         (whale_id,),
     ):
-        row_id, market_id, outcome, label, is_doubtful, *known = row
-        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), Holding(*known))
+        row_id, market_id, outcome, label, is_doubtful, token_id, ended_at, *known = row
+        holding = Holding(*known)
+        found[Key(market_id, outcome or label)] = Kept(row_id, bool(is_doubtful), holding, token_id, ended_at)
     return found
 
 
@@ -145,14 +153,34 @@ def flows(db: Database, whale_id: int) -> dict[Key, Traded]:
     }
 
 
+class TradedToken(NamedTuple):
+    """What a wallet has traded: a token, the side and label that its latest trade names, and when that was (ms)."""
+
+    market_id: int
+    token_id: str
+    outcome: str | None
+    label: str | None
+    last_at: int
+
+
+def traded_tokens(db: Database, whale_id: int) -> list[TradedToken]:
+    """All tokens that the stored trades of a whale bought or sold."""
+    rows = db.rows(
+        "SELECT market_id, token_id, outcome, outcome_label, max(timestamp) FROM whale_activity"
+        f" WHERE whale_id = ? AND action IN ('{BUY}', '{SELL}') AND token_id IS NOT NULL AND superseded_at IS NULL"
+        " AND market_id IN (SELECT id FROM markets) GROUP BY market_id, token_id",  # as in _REMOVED
+        (whale_id,),
+    )
+    return [TradedToken(*row) for row in rows]
+
+
 def market_times(db: Database, market_ids: Iterable[int]) -> dict[int, tuple[int | None, int | None]]:
     """For each market when it was made and when it ended, in ms; None: not known, and not yet."""
     found = {}
     for market_id in set(market_ids):
         # The time of creation of a market that is known only from a trade is when it was first met.
         made_at, ended_at = db.one(
-            f"SELECT iif(status IS NULL, NULL, created_at), iif({_ENDED}, coalesce(resolved_at, updated_at), NULL)"
-            " FROM markets AS m WHERE id = ?",
+            f"SELECT iif(status IS NULL, NULL, created_at), {_ENDED_AT} FROM markets AS m WHERE id = ?",
             (market_id,),
         )
         found[market_id] = (made_at, ended_at)
@@ -161,7 +189,7 @@ def market_times(db: Database, market_ids: Iterable[int]) -> dict[int, tuple[int
 
 def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], now: int) -> None:
     """Store positions of a whale, where something has changed; inside a write transaction. ``now`` in ms."""
-    before = kept(db, whale_id)
+    before = kept(db, whale_id) if entries else {}
     for entry in entries:
         known, holding = before.get(entry.key), entry.holding
         if known is not None and holding == known.holding:
@@ -175,6 +203,7 @@ def save(db: Database, whale_id: int, platform: str, entries: Sequence[Entry], n
             "listed_at": holding.listed_at,
             "unlisted_since": holding.unlisted_since,
             "closed_at": holding.closed_at,
+            "redeemed_profit": holding.redeemed_profit,
             "updated_at": now,
             "revision": db.revision(),
         }
@@ -209,7 +238,10 @@ def record_listing(db: Database, whale_id: int, now: int, *, undecided: bool) ->
     )
 
 
-# Worked out from a position and its market. "won": 1 or 0; NULL unless the market has a result.
+# Exchanges that also list what is held no longer, as a parameter. The last price of a market is what it pays there.
+LISTING_ALL = "(SELECT value FROM json_each(:listing_all))"
+
+# Worked out from a position and its market. "won": 1 or 0; NULL unless the market has a result. "payout": of one share.
 _WORKED_OUT = f"""
 WITH facts AS (
     SELECT p.*, {_ENDED} AS ended,
@@ -219,16 +251,18 @@ WITH facts AS (
     FROM positions AS p JOIN markets AS m ON m.id = p.market_id
     WHERE p.closed_at IS NULL OR p.state <> 'closed'
 ),
+paid AS (
+    SELECT *, coalesce(won, iif(ended AND platform IN {LISTING_ALL}, latest, NULL)) * 1.0 AS payout FROM facts
+),
 worked_out (id, state, price, value, unrealized_profit, settled_profit) AS (
-    SELECT id, 'closed', NULL, NULL, NULL, NULL FROM facts WHERE closed_at IS NOT NULL
+    SELECT id, 'closed', NULL, NULL, NULL, NULL FROM paid WHERE closed_at IS NOT NULL
     UNION ALL
-    SELECT id, iif(won, 'won', 'lost'), won * 1.0, NULL, NULL, round(shares * won - cost, 9)
-    FROM facts WHERE closed_at IS NULL AND won IS NOT NULL
-    UNION ALL
-    SELECT id, 'void', NULL, NULL, NULL, NULL FROM facts WHERE closed_at IS NULL AND won IS NULL AND ended
+    SELECT id, CASE won WHEN 1 THEN 'won' WHEN 0 THEN 'lost' ELSE 'void' END, payout, NULL, NULL,
+        coalesce(redeemed_profit, round(shares * payout - cost, 9))
+    FROM paid WHERE closed_at IS NULL AND (won IS NOT NULL OR ended)
     UNION ALL
     SELECT id, 'open', latest, round(shares * latest, 9), round(shares * latest - cost, 9), NULL
-    FROM facts WHERE closed_at IS NULL AND won IS NULL AND ended IS NOT 1
+    FROM paid WHERE closed_at IS NULL AND won IS NULL AND ended IS NOT 1
 )
 SELECT w.state, w.price, w.value, w.unrealized_profit, w.settled_profit, w.id
 FROM worked_out AS w JOIN positions AS p USING (id)
@@ -239,7 +273,7 @@ WHERE (p.state, p.price, p.value, p.unrealized_profit, p.settled_profit)
 
 def settle(db: Database, now: int) -> int:
     """Bring states, prices and profits in line with the markets; returns how many positions changed. ``now`` in ms."""
-    changed = db.rows(_WORKED_OUT)
+    changed = db.rows(_WORKED_OUT, {"listing_all": listing_all()})
     for first in range(0, len(changed), BATCH_ROWS):
         with db.write():
             db.execute_many(
@@ -248,6 +282,11 @@ def settle(db: Database, now: int) -> int:
                 changed[first : first + BATCH_ROWS],
             )
     return len(changed)
+
+
+def listing_all() -> str:
+    """The exchanges that also list positions which are held no longer, as JSON."""
+    return json.dumps([exchange.name for exchange in EXCHANGES.values() if exchange.lists_closed_positions])
 
 
 def add_removed_flows(db: Database, until: int) -> None:
@@ -277,7 +316,8 @@ def unknowns(db: Database, whale_id: int | None = None) -> dict[int, Unknowns]:
     ):
         gaps.setdefault(owner, {})[gap] = count
     rows = db.rows(
-        "SELECT w.id, w.platform, c.state, c.positions_listed_at, count(*) FILTER (WHERE p.state = 'void'),"
+        "SELECT w.id, w.platform, c.state, c.positions_listed_at,"
+        " count(*) FILTER (WHERE p.state = 'void' AND p.settled_profit IS NULL),"
         " count(*) FILTER (WHERE p.state = 'open' AND p.price IS NULL)"
         " FROM whales AS w LEFT JOIN whale_cursors AS c ON c.whale_id = w.id"
         " LEFT JOIN positions AS p ON p.whale_id = w.id"
@@ -286,8 +326,11 @@ def unknowns(db: Database, whale_id: int | None = None) -> dict[int, Unknowns]:
     )
     found = {}
     for owner, platform, state, listed_at, void, unpriced in rows:
-        progress = progress_of(platform, state)
-        found[owner] = Unknowns(progress.complete, progress.known_from, listed_at, void, unpriced, gaps.get(owner, {}))
+        exchange, progress = EXCHANGES.get(platform), progress_of(platform, state)
+        trades_known = (progress.complete, progress.known_from)
+        if exchange is not None and exchange.lists_closed_positions:
+            trades_known = (True, 0)  # the profit does not follow from them
+        found[owner] = Unknowns(*trades_known, listed_at, void, unpriced, gaps.get(owner, {}))
     return found
 
 

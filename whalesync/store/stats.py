@@ -2,7 +2,7 @@
 
 Figures of trades are sums over a whale's rows that are not superseded, plus its removed sums; the windows hold only
 what is stored. Only BUY and SELL count, except for the last activity and for the profit. Figures of what is held are
-sums over its positions.
+sums over its positions; so is the realized profit where the exchange lists it with them (``lists_closed_positions``).
 
 Sums are floating point, rounded to a millionth of a dollar so that the order of adding up does not show.
 """
@@ -45,7 +45,7 @@ removed AS (
     GROUP BY whale_id
 ),
 parts AS (
-    SELECT w.id, s.day, s.week, s.month,
+    SELECT w.id, w.platform, s.day, s.week, s.month,
         coalesce(s.volume, 0) + coalesce(r.volume, 0) AS volume,
         coalesce(s.profit, 0) + coalesce(r.profit, 0) AS profit,
         coalesce(s.buys, 0) + coalesce(r.buys, 0) AS buys,
@@ -64,13 +64,17 @@ parts AS (
 computed ({figures}, id) AS (
     SELECT round(volume, 6), buys + sells, max(coalesce(stored_at, removed_at), coalesce(removed_at, stored_at)),
         round(coalesce(day, 0), 6), round(coalesce(week, 0), 6), round(coalesce(month, 0), 6), buys, sells,
-        round(profit, 6), id
+        round(iif(platform IN {listing_all}, {listed_profit}, profit), 6), id
     FROM parts
 )
 SELECT * FROM computed AS c
 WHERE ({figures}) IS NOT (SELECT {figures} FROM whales AS w WHERE w.id = c.id)
 """
-_TERMS = {"counts": _COUNTS, "realizes": _REALIZES, "buy": BUY, "sell": SELL, "merge": MERGE, "figures": _OF_TRADES}
+_LISTED_PROFIT = "(SELECT total(realized_profit) FROM positions WHERE whale_id = {whale})"
+_TERMS = {
+    "counts": _COUNTS, "realizes": _REALIZES, "buy": BUY, "sell": SELL, "merge": MERGE, "figures": _OF_TRADES,
+    "listing_all": positions.LISTING_ALL, "listed_profit": _LISTED_PROFIT.format(whale="parts.id"),
+}  # fmt: skip
 # The plus in GROUP BY keeps SQLite from following the index by whale: 1.9 s instead of 0.6 s over a million rows.
 _TRADES_OF_ALL = _TRADES.format(**_TERMS, of_whales="", whale="+whale_id")
 _TRADES_OF_SOME = _TRADES.format(
@@ -83,7 +87,8 @@ _OF_POSITIONS = "settled_profit, open_profit, open_value, won_count, lost_count,
 _POSITIONS = f"""
 WITH sums AS (
     SELECT whale_id,
-        iif(count(*) FILTER (WHERE state IN ('won', 'lost')), sum(settled_profit), 0) AS settled,
+        iif(count(*) FILTER (WHERE state IN ('won', 'lost') OR settled_profit IS NOT NULL), sum(settled_profit), 0)
+            AS settled,
         iif(count(*) FILTER (WHERE state = 'open'), sum(unrealized_profit), 0) AS unrealized,
         iif(count(*) FILTER (WHERE state = 'open'), sum(value) FILTER (WHERE state = 'open'), 0) AS value,
         count(*) FILTER (WHERE state = 'won') AS won,
@@ -117,6 +122,11 @@ SELECT * FROM computed AS c
 WHERE ({_OF_POSITIONS}) IS NOT (SELECT {_OF_POSITIONS} FROM whales AS w WHERE w.id = c.id)
 """
 
+_REALIZED = f"""
+SELECT round({_LISTED_PROFIT.format(whale="w.id")}, 6) AS realized, id FROM whales AS w
+WHERE platform IN {positions.LISTING_ALL} AND realized IS NOT realized_profit
+"""
+
 
 def update_trades(db: Database, now: int, whale_ids: Iterable[int] | None = None) -> int:
     """Bring the figures of trades up to date, of all whales or of some; returns how many whales changed.
@@ -125,10 +135,11 @@ def update_trades(db: Database, now: int, whale_ids: Iterable[int] | None = None
     blocks no writer.
     """
     starts = {name: now - days * DAY_MS for name, days in (("day", 1), ("week", 7), ("month", 30))}
+    values = starts | {"listing_all": positions.listing_all()}
     if whale_ids is None:
-        changed = db.rows(_TRADES_OF_ALL, starts | {"whales": None})
+        changed = db.rows(_TRADES_OF_ALL, values | {"whales": None})
     else:
-        changed = db.rows(_TRADES_OF_SOME, starts | {"whales": json.dumps(sorted(whale_ids))})
+        changed = db.rows(_TRADES_OF_SOME, values | {"whales": json.dumps(sorted(whale_ids))})
     return _save(db, _OF_TRADES, changed, now)
 
 
@@ -139,7 +150,11 @@ def update_positions(db: Database, now: int) -> int:
     """
     positions.settle(db, now)
     complete = [whale_id for whale_id, unknown in positions.unknowns(db).items() if not unknown.reasons(now)]
-    return _save(db, _OF_POSITIONS, db.rows(_POSITIONS, {"complete": json.dumps(complete)}), now)
+    changed = db.rows(_POSITIONS, {"complete": json.dumps(complete)})
+    realized = db.rows(_REALIZED, {"listing_all": positions.listing_all()})
+    _save(db, _OF_POSITIONS, changed, now)
+    _save(db, "realized_profit", realized, now)
+    return len({row["id"] for row in (*changed, *realized)})
 
 
 def _save(db: Database, figures: str, changed: Sequence[Sequence[Any]], now: int) -> int:

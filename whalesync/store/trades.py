@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from whalesync.exchanges.base import Batch, NewFill, Rewrite, StoredEntry, Traded
-from whalesync.records import BUY, DAY_MS, SELL, TIER_DELAYS_MS
-from whalesync.store import markets, positions, rejected, stats
+from whalesync.records import BUY, DAY_MS, SELL, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
+from whalesync.store import markets, outcomes, positions, rejected, stats
 from whalesync.store.database import Database
+from whalesync.store.outcomes import Side
 from whalesync.store.whales import Whale
 
 
@@ -165,14 +166,15 @@ _CONTENT = (
 )  # fmt: skip
 
 
-def _content(fill: NewFill, market_ids: dict[str, int], revision: int) -> tuple[object, ...]:
+def _content(fill: NewFill, market_ids: dict[str, int], sides: Mapping[str, Side], revision: int) -> tuple[object, ...]:
     trade = fill.trade
+    side = sides.get(trade.token_id or "") if trade.fill_key_rule == TOKEN_FILL_KEY_RULE else None
     return (
         market_ids[trade.market_external_id],
         trade.tx_hash,
         trade.action,
-        trade.outcome,
-        trade.outcome_label,
+        side.outcome if side else trade.outcome,
+        (side.label if side else None) or trade.outcome_label,
         trade.token_id,
         trade.amount,
         trade.price,
@@ -189,19 +191,25 @@ def _content(fill: NewFill, market_ids: dict[str, int], revision: int) -> tuple[
     )
 
 
+def _sides(db: Database, fills: Iterable[NewFill], market_ids: dict[str, int]) -> dict[str, Side]:
+    """By their tokens the sides of fills of which the side is not final; as far as the markets are known."""
+    traded = (fill.trade for fill in fills if fill.trade.fill_key_rule == TOKEN_FILL_KEY_RULE)
+    return outcomes.sides(db, {market_ids[trade.market_external_id] for trade in traded})
+
+
 def _insert(db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: dict[str, int], now: int) -> None:
-    revision = db.revision()
+    revision, sides = db.revision(), _sides(db, fills, market_ids)
     db.execute_many(
         f"INSERT INTO whale_activity ({', '.join(_CONTENT)}, whale_id, platform, stored_at)"
         f" VALUES ({', '.join('?' * len(_CONTENT))}, ?, ?, ?)",
-        ((*_content(fill, market_ids, revision), whale.id, whale.platform, now) for fill in fills),
+        ((*_content(fill, market_ids, sides, revision), whale.id, whale.platform, now) for fill in fills),
     )
 
 
 def _rewrite(db: Database, rewritten: Sequence[Rewrite], market_ids: dict[str, int], now: int) -> None:
-    revision = db.revision()
+    revision, sides = db.revision(), _sides(db, (each.fill for each in rewritten), market_ids)
     db.execute_many(
         f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)}, changed_at = {now:d}"
         " WHERE id = ?",
-        ((*_content(each.fill, market_ids, revision), each.id) for each in rewritten),
+        ((*_content(each.fill, market_ids, sides, revision), each.id) for each in rewritten),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whalesync.records import BUY, DAY_MS, SELL
+from whalesync.records import BUY, SELL
 from whalesync.store import feed, positions, totals, trades, whales
 from whalesync.store.database import Database
 from whalesync.store.feed import Row
+from whalesync.units import DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def whale_detail(
             unknown=positions.unknowns(db, whale_id)[whale_id].reasons(now),
             decided=positions.decided(db, whale_id),
             positions=positions.held(db, whale_id),
-            days=[_day(db, whale_id, now - ago * DAY_MS) for ago in reversed(range(days))],
+            days=[_day(db, whale_id, now - ago * DAY) for ago in reversed(range(days))],
             markets=_by_market(db, whale_id, top_markets),
             trades=feed.activity(db, "pro-plus", now, whale_id=whale_id, limit=last_trades),
         )
@@ -69,12 +70,12 @@ def _by_market(db: Database, whale_id: int, limit: int) -> list[Row]:
 
 def _day(db: Database, whale_id: int, moment: int) -> Row:
     """The volume of the UTC day of ``moment`` (ms). One range of the index; grouping all days would sort them first."""
-    start = moment // DAY_MS * DAY_MS
+    start = moment // DAY * DAY
     row = db.one(
         "SELECT date(:start / 1000, 'unixepoch') AS day,"
         " total(amount) FILTER (WHERE action = :buy) AS buy, total(amount) FILTER (WHERE action = :sell) AS sell"
         " FROM whale_activity"
         " WHERE whale_id = :whale AND timestamp >= :start AND timestamp < :end AND superseded_at IS NULL",
-        {"whale": whale_id, "start": start, "end": start + DAY_MS, "buy": BUY, "sell": SELL},
+        {"whale": whale_id, "start": start, "end": start + DAY, "buy": BUY, "sell": SELL},
     )
     return dict(row)

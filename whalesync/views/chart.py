@@ -25,12 +25,12 @@ def volume_chart(
     whatever is not zero shows at least one glyph. Where there is no room for all days, the oldest are left out.
     """
     margin = max(len(short_money(volume)) for volume in (0, *bought, *sold))
-    room = max(1, width - margin - 2)
-    days, bought, sold = days[-room:], bought[-room:], sold[-room:]
+    available = max(1, width - margin - 2)
+    days, bought, sold = days[-available:], bought[-available:], sold[-available:]
     most = max((*bought, *sold), default=0)
     if most <= 0:
         return []
-    bar = max(1, min(WIDEST_BAR, room // len(days)))
+    bar = max(1, min(WIDEST_BAR, available // len(days)))
     up = [_height(volume, most) for volume in bought]
     down = [_height(volume, most) for volume in sold]
 

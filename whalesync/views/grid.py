@@ -34,8 +34,8 @@ def cut_title(title: str, width: int) -> str:
     from rich.cells import cell_len
 
     topic, separator, market = title.rpartition(TOPIC_SEPARATOR)
-    room = width - cell_len(separator + market)
-    return cut_end(topic, room) + separator + market if separator and room > 1 else cut_end(title, width)
+    available = width - cell_len(separator + market)
+    return cut_end(topic, available) + separator + market if separator and available > 1 else cut_end(title, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ class GrowingTable:
     """
 
     def __init__(self) -> None:
-        self._room: int | None = None
+        self._width: int | None = None
         self._chosen: list[tuple[str, int, bool]] = []
 
     def print(self, console: Console, columns: Sequence[Column]) -> None:
         """Print further rows. ``columns`` are the same each time, with other cells."""
-        begins = console.width != self._room
+        begins = console.width != self._width
         if begins:
-            self._room = console.width
+            self._width = console.width
             has_short = {column.header for column in columns if column.short}
             self._chosen = [
                 (column.header, width, column.header in has_short and not column.short)
@@ -91,7 +91,7 @@ class GrowingTable:
             ]
         _print(console, self._as_chosen(columns, console.width), header=begins)
 
-    def _as_chosen(self, columns: Sequence[Column], room: int) -> Fitted:
+    def _as_chosen(self, columns: Sequence[Column], available: int) -> Fitted:
         """The chosen columns in their widths; a figure that needs more takes it from the longest text."""
         by_header = {column.header: column for column in columns}
         fitted = []
@@ -100,7 +100,7 @@ class GrowingTable:
             column = _shortened(column) if shortened else column
             fitted.append((column, max(width, _narrowest(column)) if column.least is None else width))
         least = [width if column.least is None else min(width, column.least) for column, width in fitted]
-        widths = _cut_to(room, [width for _, width in fitted], least)
+        widths = _cut_to(available, [width for _, width in fitted], least)
         return [(column, width) for (column, _), width in zip(fitted, widths, strict=True)]
 
 
@@ -140,31 +140,31 @@ def print_text(console: Console, text: str, style: str = "", *, indent: int = 0)
     console.print(Text(wrapped, style), soft_wrap=True)
 
 
-def fit(columns: Sequence[Column], room: int) -> list[tuple[Column, int]]:
-    """Choose the columns that fit into ``room`` cells, each with its width."""
+def fit(columns: Sequence[Column], available: int) -> list[tuple[Column, int]]:
+    """Choose the columns that fit into ``available`` cells, each with its width."""
     by_header = {column.header: column for column in columns}
     kept = [column for column in columns if any(column.cells)]
-    if _width([_comfortable(column) for column in kept]) > room:
+    if _width([_comfortable(column) for column in kept]) > available:
         kept = [_shortened(column) for column in kept]
     for narrow, first_rank in ((_comfortable, OPTIONAL), (_narrowest, 1)):
-        while _width([narrow(column) for column in kept]) > room:
+        while _width([narrow(column) for column in kept]) > available:
             least_important = max(kept, key=lambda column: column.rank)
             if least_important.rank < first_rank:
                 break
             kept.remove(least_important)
     for at, column in enumerate(kept):  # what is dropped may have made room for them
         whole = [*kept[:at], by_header[column.header], *kept[at + 1 :]]
-        if _width([_comfortable(column) for column in whole]) <= room:
+        if _width([_comfortable(column) for column in whole]) <= available:
             kept = whole
     least = [_narrowest(column) for column in kept]
-    widths = [max(_narrowest(column), min(_natural(column), room)) for column in kept]
-    return list(zip(kept, _cut_to(room, widths, least), strict=True))
+    widths = [max(_narrowest(column), min(_natural(column), available)) for column in kept]
+    return list(zip(kept, _cut_to(available, widths, least), strict=True))
 
 
-def _cut_to(room: int, widths: Sequence[int], least: Sequence[int]) -> list[int]:
+def _cut_to(available: int, widths: Sequence[int], least: Sequence[int]) -> list[int]:
     """Cut the widest columns first, so that short texts stay whole."""
     widths = list(widths)
-    while _width(widths) > room and widths != least:
+    while _width(widths) > available and widths != least:
         _, widest = max((width, at) for at, width in enumerate(widths) if width > least[at])
         widths[widest] -= 1
     return widths

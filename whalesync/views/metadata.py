@@ -187,8 +187,10 @@ TABLES: Mapping[str, Table] = {
             **_of(
                 _POSITION,
                 "whale_id market_id platform token_id outcome outcome_label shares avg_price cost price value"
-                " unrealized_profit state settled_profit realized_profit gap",
+                " unrealized_profit state settled_profit realized_profit",
             ),
+            "redeemed_profit": "USD that the exchange says was made with what was held to the end, once redeemed",
+            **_of(_POSITION, "gap"),
             "first_seen_at": "when it was first seen",
             "listed_at": "when the exchange last listed it, if it does so no longer",
             "unlisted_since": "since when the exchange lists it no longer",

@@ -125,11 +125,17 @@ def render_candidates(rows: Sequence[Row], console: Console, *, by: str) -> None
         Column("Rank", [text.count(row["rank"]) for row in rows], right=True),
         Column("Address", list(map(text.plain, addresses))),
         Column("Name", [text.plain(row["name"]) for row in rows], least=12, rank=2),
-        Column(by.capitalize(), [text.money(row["usd"], signed=by == "profit") for row in rows], right=True),
+        Column(by.capitalize(), [_ranked_by(row, by) for row in rows], right=True),
         Column("Watched as", ["" if w is None else text.plain(w["label"]) or "yes" for w in known], least=10, rank=1),
         Column("Stored", ["" if w is None else text.counted(w["trade_count"], "trade") for w in known], rank=3),
     ]
     print_table(console, columns)
+
+
+def _ranked_by(row: Row, by: str) -> str:
+    if row["shares"] is not None:
+        return text.counted(round(row["shares"]), "share")
+    return text.money(row["usd"], signed=by == "profit")
 
 
 def render_whale(

@@ -59,6 +59,7 @@ class OpinionTrade:
         "Opinion.Trade lists no trades of it. If it is the address of a smart wallet (Safe), track its owner instead:"
         " the wallet that is used to log in"
     )
+    lists_closed_positions: bool = False
     settings: Sequence[Setting[Any]] = (API_KEY, API_URL, WEB_URL, RATE_LIMIT)
 
     def __init__(self) -> None:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from whalesync.exchanges.base import Key
 from whalesync.exchanges.opinion_trade.pages import LARGEST_PAGE
 from whalesync.exchanges.opinion_trade.parsing.markets import MarketPage
-from whalesync.records import DAY_MS, Market, RejectedRecord
+from whalesync.records import Market, RejectedRecord
+from whalesync.units import DAY
 
 #: the exchange's numbers (``collectionType``), and our names in messages
 COLLECTIONS = {2: "outside series", 1: "in series", None: "listed by default"}
@@ -26,7 +27,7 @@ COLLECTIONS = {2: "outside series", 1: "in series", None: "listed by default"}
 MOST_PAGES = 5_000
 MOST_BARREN_PAGES = 10  # in a row that list nothing new: the list has ended, or the exchange repeats itself
 
-WALK_EVERY = DAY_MS
+WALK_EVERY = DAY
 WALK_AGAIN = 3600 * 1000  # a list that does not add up: at 400 pages, 33 requests a run
 
 

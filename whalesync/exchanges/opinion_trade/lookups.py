@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from whalesync.errors import AuthenticationError, ExchangeError, InvalidResponse, RequestRefused, UnknownMarket
 from whalesync.exchanges.base import Call, Catalog, Key, StoredMarket, Task
 from whalesync.exchanges.opinion_trade.parsing.markets import MarketDetail, web_page
-from whalesync.records import DAY_MS, MARKET, TOPIC, Market, RejectedRecord
+from whalesync.records import MARKET, TOPIC, Market, RejectedRecord
+from whalesync.units import DAY, MINUTE
 
 if TYPE_CHECKING:
     from whalesync.exchanges.opinion_trade.api import Api
 
-MINUTE = 60_000
 
 # With the lists (about 20 requests) within a tenth of what the key allows in the five minutes between two runs: 450.
 MOST_LOOKUPS = 300
@@ -84,7 +84,7 @@ class LookUp:
             not_ended=catalog.not_ended(),
             never_looked_up=catalog.topics_never_looked_up(MOST_LOOKUPS),
             without_result=catalog.without_result(
-                since=catalog.now - RESULT_DAYS * DAY_MS, not_after=catalog.now - int(RETRY), limit=MOST_LOOKUPS
+                since=catalog.now - RESULT_DAYS * DAY, not_after=catalog.now - int(RETRY), limit=MOST_LOOKUPS
             ),
             met=met,
         )

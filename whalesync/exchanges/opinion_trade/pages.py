@@ -116,6 +116,11 @@ class Slice:
         return above.readable and below.readable and above.time > below.time
 
 
+def page_sizes(largest: int) -> Sequence[int]:
+    """The page sizes with which a stretch is read that no page shows whole: seams and page numbers differ."""
+    return tuple(dict.fromkeys((largest, largest - 1, largest * 2 // 3)))
+
+
 def _placed(records: Sequence[Trade | RejectedRecord], otherwise: int) -> Iterator[Entry]:
     """Give each record a time: its own, else that of the one above, else of the one below, else ``otherwise``."""
     time = next((record.timestamp for record in records if record.timestamp is not None), otherwise)

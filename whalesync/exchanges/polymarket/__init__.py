@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 DATA_URL = Setting[str](
     "WHALESYNC_POLYMARKET_DATA_URL",
-    "base address of Polymarket's Data API, without /v2; https, or http on loopback only",
+    "base address of Polymarket's Data API; https, or http on loopback only",
     base_url,
-    "https://data-api.polymarket.com",
+    "https://data-api.polymarket.com/v2",
 )
 GAMMA_URL = Setting[str](
     "WHALESYNC_POLYMARKET_GAMMA_URL",
@@ -33,6 +34,9 @@ RATE_LIMIT = Setting[int](
 )
 
 
+DISCOVER_SECONDS = 30.0
+
+
 class Polymarket:
     """The exchange (``whalesync.exchanges.base.Exchange``)."""
 
@@ -42,6 +46,7 @@ class Polymarket:
         "Polymarket lists no trades of it. If it is the address that signs, track its proxy wallet instead: the"
         " address that the profile page on polymarket.com shows"
     )
+    lists_closed_positions: bool = True
     settings: Sequence[Setting[Any]] = (DATA_URL, GAMMA_URL, RATE_LIMIT)
 
     def __init__(self) -> None:
@@ -64,7 +69,9 @@ class Polymarket:
         self, settings: Settings, *, by: str, period: str, limit: int, log_step: Callable[[str], None]
     ) -> list[Candidate]:
         """Read the public leaderboard; see ``whalesync.exchanges.base.Exchange``."""
-        return []
+        until = time.monotonic() + DISCOVER_SECONDS
+        with self.connect(settings, first_backoff=0.5, until=until, log_step=log_step) as connection:
+            return connection.fetch_leaderboard(by=by, period=period, limit=limit)
 
     @contextmanager
     def connect(

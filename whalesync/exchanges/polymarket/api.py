@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from whalesync.errors import ContradictoryList, ExchangeError, RequestRefused
-from whalesync.exchanges.base import Catalog, Holdings
-from whalesync.exchanges.polymarket import parsing
+from whalesync.exchanges.base import Candidate, Catalog, Holdings
+from whalesync.exchanges.polymarket import leaderboard, markets, parsing, positions
 from whalesync.exchanges.polymarket.clients import Clients
 from whalesync.exchanges.polymarket.pages import ActivityRequest, CountRequest, Page, Volume, Work
 
-ACTIVITY, VOLUME, STATUS, MARKETS = "/v2/activity", "/v2/user-volume", "/v2/status", "/markets/keyset"
+ACTIVITY, VOLUME, STATUS, MARKETS = "/activity", "/user-volume", "/status", "/markets/keyset"
 
-LARGEST_PAGE = 1000
 OVERLAP_SECONDS = 600  # of the first poll of a wallet
 CACHE_SECONDS = 15  # a page may be as old
 AHEAD_SECONDS = 3600  # the end of what is asked for; it changes each second, so the cache seldom has the page
@@ -68,16 +66,24 @@ class Api:
         return counted or len(self._fetch_activity(wallet, ActivityRequest(Work.POLL, 1, None)).entries)
 
     def list_positions(self, wallet: str) -> Holdings:
-        """Read all pages of a wallet's positions."""
-        return Holdings([], [], complete=False, requests=0)
+        """Read all pages of what a wallet holds; see ``positions``."""
+        return positions.read_held(self._clients.positions.get, wallet)
+
+    def list_closed_positions(self, wallet: str, since: int) -> Holdings:
+        """Read all pages of what a wallet holds no longer; see ``positions``."""
+        return positions.read_closed(self._clients.positions.get, wallet, since)
 
     def exchange_time(self) -> int | None:
         """The exchange's own clock now (ms), as a response gave it; None if none did. No request."""
         return self._clients.latest_date
 
     def sync_markets(self, catalog: Catalog) -> str:
-        """Bring the markets up to date."""
-        return "no markets"
+        """Bring the markets up to date; see ``markets``."""
+        return markets.MarketSync(self._clients.gamma.get, catalog).run()
+
+    def fetch_leaderboard(self, *, by: str, period: str, limit: int) -> list[Candidate]:
+        """The leaderboard, the best first; see ``leaderboard``."""
+        return leaderboard.read(self._clients.data.get, by=by, period=period, limit=limit)
 
     def check(self) -> None:
         """Make a request to each host."""
@@ -95,12 +101,12 @@ class Api:
             "user": wallet,
             "start": first,
             "end": last,
-            "limit": LARGEST_PAGE,
+            "limit": parsing.LARGEST_PAGE,
             "sort_by": "TIMESTAMP",
             "sort_direction": "DESC",
             "exclude_deposits_withdrawals": "false",
         }
-        rows, cursor = _parse_list(self._clients.activity.get(ACTIVITY, params))
+        rows, cursor = parsing.parse_list(self._clients.activity.get(ACTIVITY, params))
         cursors: set[str] = set()
         while cursor is not None and not _has_whole_second(parsing.seconds_of(rows, at)):
             if cursor in cursors or len(cursors) == MOST_PAGES:
@@ -110,7 +116,7 @@ class Api:
                 body = self._clients.activity.get(ACTIVITY, {**params, "cursor": cursor})
             except RequestRefused as exc:
                 raise CursorRefused("Polymarket: a cursor was refused, although it is new") from exc
-            more, cursor = _parse_list(body)
+            more, cursor = parsing.parse_list(body)
             rows += more
         return parsing.parse_page(rows, first, last, more=cursor is not None, at=at, healthy=healthy)
 
@@ -140,19 +146,6 @@ class Api:
 
 class CursorRefused(RequestRefused):
     """The exchange refuses to go on where a page ended; what was asked for has to be asked again."""
-
-
-def _parse_list(body: Any) -> tuple[list[Any], str | None]:
-    """The rows of a page, and the cursor of the next one; None after the last."""
-    rows, pagination = body.get("data"), body.get("pagination")
-    if not isinstance(rows, list) or not isinstance(pagination, dict):
-        raise ContradictoryList("Polymarket: the response is not a list with 'data' and 'pagination'")
-    more, cursor = pagination.get("has_more"), pagination.get("next_cursor") or None
-    if more is not (cursor is not None) or not isinstance(cursor, str | None):
-        raise ContradictoryList("Polymarket: 'has_more' and 'next_cursor' contradict each other")
-    if len(rows) > LARGEST_PAGE:
-        raise ContradictoryList(f"Polymarket: a page of {len(rows)} rows, where {LARGEST_PAGE} were asked for")
-    return rows, cursor
 
 
 def _has_whole_second(seconds: list[int]) -> bool:

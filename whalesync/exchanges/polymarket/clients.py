@@ -59,12 +59,12 @@ class Clients:
 
     @property
     def activity(self) -> Client:
-        """For ``/v2/activity``."""
+        """For ``/activity``."""
         return self._get(ACTIVITY)
 
     @property
     def positions(self) -> Client:
-        """For ``/v2/positions``."""
+        """For ``/positions``."""
         return self._get(POSITIONS)
 
     @property

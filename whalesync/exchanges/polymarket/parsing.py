@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from whalesync.errors import ContradictoryList, InvalidResponse
 from whalesync.exchanges.polymarket.pages import Entry, Page, Volume
@@ -29,6 +29,9 @@ CHANGING = {
     "profile_image_optimized",
 }  # fmt: skip
 
+CHANGING_TEXTS = {"outcomePrices", "volume", "liquidity", "updatedAt"}  # of a market
+
+LARGEST_PAGE = 1000
 LATEST_SECONDS = 253_402_300_799  # the year 9999; a larger time is in another unit
 LARGEST_NUMBER = 1e13  # USD, shares
 MAX_PAYLOAD_CHARS = 65_536
@@ -40,8 +43,28 @@ _TOKEN = re.compile(r"[0-9]{1,80}")
 _HASH = re.compile(r"0x[0-9a-f]{1,64}")
 
 
+Item = TypeVar("Item")
+
+
 class InvalidRecord(Exception):
     """Why a record cannot be read."""
+
+
+def parse_list(body: Mapping[str, Any]) -> tuple[list[Any], str | None]:
+    """The rows of a page, and the cursor of the next one; None after the last.
+
+    Raises:
+        ContradictoryList: it is not a page of a list.
+    """
+    rows, pagination = body.get("data"), body.get("pagination")
+    if not isinstance(rows, list) or not isinstance(pagination, dict):
+        raise ContradictoryList("Polymarket: the response is not a list with 'data' and 'pagination'")
+    more, cursor = pagination.get("has_more"), pagination.get("next_cursor") or None
+    if more is not (cursor is not None) or not isinstance(cursor, str | None):
+        raise ContradictoryList("Polymarket: 'has_more' and 'next_cursor' contradict each other")
+    if len(rows) > LARGEST_PAGE:
+        raise ContradictoryList(f"Polymarket: a page of {len(rows)} rows, where {LARGEST_PAGE} were asked for")
+    return rows, cursor
 
 
 def seconds_of(rows: Sequence[Any], otherwise: int) -> list[int]:
@@ -139,6 +162,33 @@ def number(raw: Mapping[str, Any], field: str, decimals: int = 6) -> float:
     if not 0 <= value <= LARGEST_NUMBER:
         raise InvalidRecord(f"{field} is {value!r:.40}, out of range")
     return round(float(value), decimals)
+
+
+def signed(raw: Mapping[str, Any], field: str) -> float:
+    """A number to six decimals."""
+    value = raw.get(field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST_NUMBER:
+        raise InvalidRecord(f"{field} is {value!r:.40}, not a number")
+    return round(float(value), 6)
+
+
+def parse_or_reject(raw: Any, parse: Callable[[Mapping[str, Any]], Item]) -> Item | RejectedRecord:
+    """What ``parse`` makes of a record that shows how something is now, or why it cannot be read.
+
+    Without its numbers, and texts that stand for numbers, a rejected one is the same the next time.
+    """
+    try:
+        if not isinstance(raw, dict):
+            raise InvalidRecord(f"the record is {type(raw).__name__}, not an object")
+        return parse(raw)
+    except InvalidRecord as exc:
+        if isinstance(raw, dict):
+            raw = {
+                name: value
+                for name, value in raw.items()
+                if isinstance(value, (str, bool)) and name not in CHANGING_TEXTS
+            }
+        return RejectedRecord(str(exc), _dump(raw))
 
 
 def _trade(raw: Mapping[str, Any]) -> Trade:

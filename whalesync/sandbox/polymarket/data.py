@@ -54,7 +54,6 @@ class DataApi:
         """The document of a request."""
         endpoint = self._endpoints.get(path)
         if endpoint is None:
-            # The first version, without /v2, is gone.
             raise Problem(404, f"no such route: {path}", code="not_found")
         query = Query(pairs, CONDITION_ALIASES)
         with self._books.lock:

@@ -56,7 +56,8 @@ def combo_id(number: int) -> str:
 
 def as_activity_names_it(condition: str) -> str:
     """A condition as the Data API writes it: that of a V2 market lacks the last byte."""
-    return condition[:-2] if len(condition) == 66 and condition.startswith(("0x01", "0x02")) else condition
+    is_v2 = len(condition) == 66 and condition.startswith(("0x01", "0x02")) and condition.endswith("00")
+    return condition[:-2] if is_v2 else condition
 
 
 def plain(value: Decimal | float, places: int = 6) -> float:
