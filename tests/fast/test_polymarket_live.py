@@ -51,14 +51,14 @@ class Exchange:
         """An answer of the Data API."""
         if path in self.faults:
             raise Unreachable("Polymarket did not answer completely within 12 s")
-        if path == "/v2/status":
+        if path == "/status":
             return {"computed_at": 1, "age_seconds": 3.0, "serving": {"lag_seconds": 8.0}}
-        if path == "/v2/user-volume":
+        if path == "/user-volume":
             day = int(params["start"]) // DAY
             trades = [each for each in self.rows if each["type"] == "TRADE" and each["timestamp"] // DAY == day]
             count = len(trades) + ("counts" in self.faults)
             return {"data": {"volume": 10.0 * len(trades), "volume_usdc": 2.5 * len(trades), "trade_count": count}}
-        rows = self.activity(params) if path == "/v2/activity" else []
+        rows = self.activity(params) if path == "/activity" else []
         first = int(str(params.get("cursor", "0@0")).split("@")[0])
         if "cursor" in params and "cursors expire" in self.faults:
             raise RequestRefused("Polymarket refused the request (400 invalid_request)")
@@ -161,7 +161,7 @@ def test_what_differs_a_day_later_is_told() -> None:
 
 def test_what_cannot_be_asked_is_no_difference() -> None:
     """A path that does not answer, and a wallet that has no rows; an answer of another form is a difference."""
-    unreachable = Exchange(faults={"/v2/user-volume"}).check()
+    unreachable = Exchange(faults={"/user-volume"}).check()
     assert found(unreachable, Outcome.NOT_ASKED) == {"paths", "counts"}
     silent = Exchange()
     silent.rows.clear()
@@ -169,7 +169,7 @@ def test_what_cannot_be_asked_is_no_difference() -> None:
 
     class Changed(Exchange):
         def data(self, path: str, params: Mapping[str, str | int]) -> Any:
-            return [] if path == "/v2/status" else super().data(path, params)
+            return [] if path == "/status" else super().data(path, params)
 
     assert found(Changed().check(), Outcome.DIFFERS) == {"status"}
 
