@@ -16,8 +16,15 @@ ALTER TABLE whale_activity ADD COLUMN changed_at INTEGER;
 ALTER TABLE sync_logs ADD COLUMN exchanges TEXT;
 """
 
+INDEXES = """
+-- What has changed since a reader last looked.
+CREATE INDEX markets_by_revision ON markets (revision);
+CREATE INDEX positions_by_revision ON positions (revision);
+CREATE INDEX whale_activity_by_revision ON whale_activity (revision);
+"""
+
 
 def upgrade(db: Database) -> None:
     """Bring a file of schema 4 to schema 5, and give it the number by which others tell it from other files."""
-    schema_2.run(db, TABLES)
+    schema_2.run(db, TABLES + INDEXES)
     db.execute("INSERT INTO facts (name, value) VALUES ('file_id', ?)", [secrets.randbits(62)])
