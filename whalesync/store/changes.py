@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -61,11 +61,14 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
+def _moment(ms: str) -> str:
+    """Microseconds since 2000 from milliseconds since 1970."""
+    return f"({ms} - {_EPOCH_2000}) * 1000"
+
+
 def _columns(names: str, type: Type = Type.TEXT, row: str = "r") -> tuple[Column, ...]:
-    moment = f"({row}.{{0}} - {_EPOCH_2000}) * 1000"
-    return tuple(
-        Column(name, type, moment.format(name) if type is Type.MOMENT else f"{row}.{name}") for name in names.split()
-    )
+    values = {name: f"{row}.{name}" for name in names.split()}
+    return tuple(Column(name, type, _moment(value) if type is Type.MOMENT else value) for name, value in values.items())
 
 
 MARKETS = Table(
@@ -113,7 +116,7 @@ POSITIONS = Table(
 # Two files may number the copies of equal fills in another order. What counts comes first, then the lower fee and
 # profit; and all copies are as new as the newest of them, so that two views of them are never mixed.
 _COPY = "row_number() OVER (equal ORDER BY r.superseded_at IS NOT NULL, r.fee, r.profit, r.copy)"
-_OBSERVED = f"(max(coalesce(r.changed_at, r.stored_at, r.timestamp)) OVER equal - {_EPOCH_2000}) * 1000"
+_OBSERVED = "coalesce(r.changed_at, r.stored_at, r.timestamp)"
 ACTIVITY = Table(
     "whale_activity",
     (
@@ -121,12 +124,22 @@ ACTIVITY = Table(
         *_columns("tx_hash action outcome outcome_label token_id"),
         *_columns("amount price shares fee profit", Type.FLOAT),
         *_columns("fill_key", Type.INTEGER),
-        Column("copy", Type.INTEGER, _COPY),
         *_columns("timestamp stored_at superseded_at", Type.MOMENT),
-        Column("observed_at", Type.MOMENT, _OBSERVED),
+        Column("copy", Type.INTEGER, _COPY),
+        Column("observed_at", Type.MOMENT, _moment(f"max({_OBSERVED}) OVER equal")),
     ),
     f"{_JOINED} WINDOW equal AS (PARTITION BY r.whale_id, r.timestamp, r.fill_key)",
     ("platform", "address", "timestamp", "fill_key", "copy"),
+)
+# The same of fills that have no equals, as nearly all: four times as fast.
+_LONE = replace(
+    ACTIVITY,
+    columns=(
+        *ACTIVITY.columns[:-2],
+        Column("copy", Type.INTEGER, "1"),
+        Column("observed_at", Type.MOMENT, _moment(_OBSERVED)),
+    ),
+    source=_JOINED,
 )
 TABLES = (MARKETS, WHALES, POSITIONS, ACTIVITY)
 """In an order in which each row comes after what it refers to."""
@@ -144,14 +157,19 @@ SELECT revision, id FROM (
 )
 LIMIT :limit
 """
-_OF_IDS = "(SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(:ids)))"
-_OF_EQUAL_FILLS = """(
+_CHANGED_ROWS = "(SELECT c.* FROM json_each(:ids) AS j CROSS JOIN {table} AS c ON c.id = j.value{where})"
+_HAS_EQUALS = (
+    "EXISTS (SELECT 1 FROM whale_activity AS o WHERE o.whale_id = c.whale_id AND o.timestamp = c.timestamp"
+    " AND o.fill_key = c.fill_key AND o.id <> c.id)"
+)
+_LONE_ROWS = _CHANGED_ROWS.format(table="whale_activity", where=f" WHERE NOT {_HAS_EQUALS}")
+_EQUAL_ROWS = f"""(
     SELECT a.* FROM (
-        SELECT DISTINCT whale_id, timestamp, fill_key FROM whale_activity
-        WHERE id IN (SELECT value FROM json_each(:ids))
+        SELECT DISTINCT whale_id, timestamp, fill_key
+        FROM {_CHANGED_ROWS.format(table="whale_activity", where=f" WHERE {_HAS_EQUALS}")}
     ) AS fill
     CROSS JOIN whale_activity AS a
-        ON a.whale_id = fill.whale_id AND a.timestamp = fill.timestamp AND a.fill_key IS fill.fill_key
+        ON a.whale_id = fill.whale_id AND a.timestamp = fill.timestamp AND a.fill_key = fill.fill_key
 )"""
 
 
@@ -170,23 +188,24 @@ def read(db: Database, table: Table, cursor: Cursor, limit: int, until: int | No
         found = db.rows(_CHANGED.format(table=table.name), bounds)
         if not found:
             return Changes((), cursor, 0)
-        rows = _OF_EQUAL_FILLS if table is ACTIVITY else _OF_IDS.format(table=table.name)
         ids = {"ids": json.dumps([row["id"] for row in found])}
-        return Changes(_select(db, table, rows, ids), (found[-1]["revision"], found[-1]["id"]), len(found))
+        if table is ACTIVITY:
+            rows = _select(db, _LONE, _LONE_ROWS, ids) + _select(db, ACTIVITY, _EQUAL_ROWS, ids)
+        else:
+            rows = _select(db, table, _CHANGED_ROWS.format(table=table.name, where=""), ids)
+        return Changes(rows, (found[-1]["revision"], found[-1]["id"]), len(found))
 
 
 def _select(db: Database, table: Table, rows: str, params: dict[str, Any]) -> list[Row]:
-    columns = ", ".join(column.sql for column in table.columns)
-    texts = [place for place, column in enumerate(table.columns) if column.type is Type.TEXT]
-    return [
-        _storable(tuple(row), texts) for row in db.rows(f"SELECT {columns} {table.source.format(rows=rows)}", params)
-    ]
+    texts = [column.sql for column in table.columns if column.type is Type.TEXT]
+    has_nul = f"instr({' || '.join(f'''coalesce({text}, '')''' for text in texts)}, char(0))"
+    columns = ", ".join([*(column.sql for column in table.columns), has_nul])
+    found = db.rows(f"SELECT {columns} {table.source.format(rows=rows)}", params)
+    return [_without_nul(row[:-1]) if row[-1] else row[:-1] for row in found]
 
 
-def _storable(row: Row, texts: Sequence[int]) -> Row:
+def _without_nul(row: Row) -> Row:
     """The row without the character that PostgreSQL has no way to store."""
-    if not any(row[place] and _NUL in row[place] for place in texts):
-        return row
     return tuple(value.replace(_NUL, _REPLACEMENT) if isinstance(value, str) else value for value in row)
 
 
