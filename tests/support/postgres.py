@@ -28,6 +28,11 @@ SETTINGS = {
     "wal_level": "replica",
     "log_min_messages": "fatal",
 }
+ADMITTED = """
+local all all trust
+hostnossl all needs_tls all reject
+host all all 127.0.0.1/32 scram-sha-256
+"""
 _numbers = count(1)
 
 
@@ -65,7 +70,7 @@ class Postgres:
         with open(made.data / "postgresql.conf", "a") as file:
             settings = {**SETTINGS, "port": str(made.port), "unix_socket_directories": str(folder)}
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        (made.data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        (made.data / "pg_hba.conf").write_text(ADMITTED)
         return made
 
     @property

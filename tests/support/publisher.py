@@ -14,7 +14,8 @@ from whalesync.jobs.table import PUBLISH
 from whalesync.settings import Settings
 from whalesync.store.database import open_database
 
-_STORED = (
+#: as ``support.postgres.published`` has them
+STORED = (
     "SELECT w.address, m.external_id, a.tx_hash, a.action, a.outcome, a.amount, a.price, a.shares, a.fee, a.profit,"
     " a.timestamp, a.fill_key, a.superseded_at IS NOT NULL FROM whale_activity AS a"
     " JOIN whales AS w ON w.id = a.whale_id JOIN markets AS m ON m.id = a.market_id"
@@ -44,7 +45,7 @@ class Publisher:
 
     def stored(self) -> Counter[tuple[Any, ...]]:
         """The trades of the file, as a multiset."""
-        return Counter((*row[:12], bool(row[12])) for row in map(tuple, self.db.rows(_STORED)))
+        return Counter((*row[:12], bool(row[12])) for row in map(tuple, self.db.rows(STORED)))
 
     def differences(self) -> list[Any]:
         """Trades of the file that the server has not, or has in another number; and those that it has alone."""

@@ -6,6 +6,7 @@ connections in between (PgBouncer in transaction mode) is no obstacle.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,11 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 SCHEMA_SECONDS = 1_800  # a step of the schema may build an index over all trades
 LOCK_SECONDS = 30
+IDLE_SECONDS = 15  # that a host which has vanished keeps the lock: less than others wait for it
 SILENCE_SECONDS = 30  # after which a peer that does not acknowledge what was sent is given up
+
+# What fails after a failure, such as a rollback on a broken connection, would be printed otherwise.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 CATCHES_UP = "nothing is lost, the next run catches up"
 
@@ -84,16 +89,17 @@ def connect(url: str) -> Connection:
 
 
 @contextmanager
-def transaction(connection: Connection, seconds: int = STATEMENT_SECONDS) -> Iterator[None]:
-    """A transaction in which a statement may take ``seconds``.
+def transaction(connection: Connection, seconds: float | None = None) -> Iterator[None]:
+    """A transaction in which a statement may take ``seconds``; None: STATEMENT_SECONDS.
 
     Raises:
         PublishError: it was rolled back; or, if the connection broke at its end, that is not known.
     """
     with translated(), connection.transaction():
         connection.execute(
-            f"SET LOCAL statement_timeout = '{seconds}s'; SET LOCAL lock_timeout = '{LOCK_SECONDS}s';"
-            f"SET LOCAL idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'; SET LOCAL TimeZone = 'UTC'"
+            f"SET LOCAL statement_timeout = '{seconds or STATEMENT_SECONDS}s';"
+            f" SET LOCAL lock_timeout = '{LOCK_SECONDS}s';"
+            f" SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
         )
         yield
 
@@ -103,7 +109,7 @@ def translated() -> Iterator[None]:
     """Raise what psycopg raises in our words; a misuse of SQL is a bug and stays what it is."""
     try:
         yield
-    except (errors.SyntaxErrorOrAccessRuleViolation, errors.DataError, errors.IntegrityError) as exc:
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError) as exc:
         if isinstance(exc, errors.InsufficientPrivilege):
             raise PublishError(_text(exc, _ADVICE["42501"])) from exc
         raise
@@ -117,8 +123,8 @@ def _advice(text: str) -> str:
 
 
 def _text(exc: psycopg.Error, advice: str) -> str:
-    """One line: of several attempts to connect, the last one tells."""
-    lines = [line.strip() for line in (exc.diag.message_primary or str(exc)).splitlines() if line.strip()]
-    said = lines[0] if exc.diag.message_primary else lines[-1] if lines else type(exc).__name__
-    said = re.sub(r"^(- |connection failed: |connection is bad: )+", "", said).removesuffix(".")
-    return f"PostgreSQL: {said}: {advice}"
+    """One line: of several attempts to connect the last, without the hints below it."""
+    lines = [line.strip() for line in (exc.diag.message_primary or str(exc)).splitlines()]
+    told = [line for line in lines if line and not line.endswith("?")] or [type(exc).__name__]
+    said = told[0] if exc.diag.message_primary else told[-1]
+    return f"PostgreSQL: {said.removeprefix('- ').removeprefix('connection failed: ').removesuffix('.')}: {advice}"
