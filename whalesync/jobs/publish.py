@@ -10,6 +10,8 @@ keys and the newest observation wins, so that repeats nothing and takes nothing 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from whalesync.jobs.run import Run
 from whalesync.postgres import check_driver
 from whalesync.settings import PUBLISH_URL, SOURCE, Settings
 from whalesync.store import changes
-from whalesync.store.changes import ACTIVITY, POSITIONS, START, TABLES, Cursor, Table, Tokens
+from whalesync.store.changes import ACTIVITY, POSITIONS, START, TABLES, Cursor, Row, Table, Tokens
 from whalesync.store.database import Database
 from whalesync.text import counted
 
@@ -37,12 +39,23 @@ def run(run: Run) -> None:
         SettingsError: the address or the name of the source is wrong, or psycopg is not installed.
         PublishError: the server, or the way to it, failed; what was committed stays.
     """
-    name = source_name(run.settings, run.db)
-    check_driver()
-    from whalesync.postgres.server import serving
-
-    with serving(run.settings.get(PUBLISH_URL) or "", name) as server:
+    with serving(run.settings, run.db) as (server, name):
         Publishing(run, server, name).publish()
+
+
+@contextmanager
+def serving(settings: Settings, db: Database) -> Iterator[tuple[Server, str]]:
+    """Connect to the server under the name of this file's source.
+
+    Raises:
+        SettingsError, PublishError: as for ``run``.
+    """
+    name = source_name(settings, db)
+    check_driver()
+    from whalesync.postgres import server
+
+    with server.serving(settings.get(PUBLISH_URL) or "", name) as connected:
+        yield connected, name
 
 
 def source_name(settings: Settings, db: Database) -> str:
@@ -73,45 +86,57 @@ class Publishing:
         self._server = server
         self._name = name
         self._taken = 0
+        self._source = server.open()
+        tokens = changes.tokens(self._db)
+        self._is_known = is_known(self._source, tokens)
+        self._confirmed = self._source.token if self._is_known else tokens.confirmed
+        self._cursors: dict[str, Cursor] = dict(self._source.cursors) if self._is_known else {}
 
     def publish(self) -> None:
         """Send what the server does not have."""
-        source = self._server.open()
-        tokens = changes.tokens(self._db)
-        known = is_known(source, tokens)
-        if not known and source.token is not None:
-            self._say_unknown(source)
+        if not self._is_known:
+            if self._source.token is not None:
+                self._say_unknown()
+            self._source = replace(self._source, revision=None)
         # What trades and positions refer to is sent before them: of these no more than there was by now.
         until = changes.revision(self._db)
-        if known and source.revision == until:
-            self._server.finish(source, until)
+        if self._source.revision == until:
+            self._server.finish(self._source, until)
             self._run.summary = "nothing new"
             return
-        self._cursors: dict[str, Cursor] = dict(source.cursors) if known else {}
-        self._confirmed = source.token if known else tokens.confirmed
         for table in TABLES:
-            source = self._send_all(source, table, until if table in (POSITIONS, ACTIVITY) else None)
-        self._server.finish(source, until)
+            self._send_all(table, until if table in (POSITIONS, ACTIVITY) else None)
+        self._server.finish(self._source, until)
+        self._source = replace(self._source, revision=until)
         self._run.summary = f"{counted(self._run.items, 'row')} sent, {self._taken:,} of them new or changed there"
 
-    def _send_all(self, source: Source, table: Table, until: int | None) -> Source:
-        """Send a table's changes, batch by batch; returns where the source stands then."""
+    def send_again(self, table: Table, rows: Sequence[Row]) -> None:
+        """Send rows that were sent before."""
+        for first in range(0, len(rows), BATCH_ROWS):
+            self._commit(table, rows[first : first + BATCH_ROWS])
+
+    def _send_all(self, table: Table, until: int | None) -> None:
+        """Send a table's changes, batch by batch."""
         while True:
             found = changes.read(self._db, table, self._cursors.get(table.name, START), BATCH_ROWS, until)
             if not found.changed:
-                return source
-            token = secrets.randbits(TOKEN_BITS) or 1
-            changes.remember_tokens(self._db, Tokens(self._confirmed, token))
+                return
             self._cursors[table.name] = found.cursor
-            self._taken += self._server.send(source, table, found.rows, self._cursors, token)
-            source, self._confirmed = replace(source, token=token), token
-            self._run.items += found.changed
-            self._run.report_progress(f"{self._run.items:,} rows published")
-            self._run.log_step(f"{table.name}: {counted(found.changed, 'row')} sent")
+            self._commit(table, found.rows)
 
-    def _say_unknown(self, source: Source) -> None:
+    def _commit(self, table: Table, rows: Sequence[Row]) -> None:
+        """Commit rows and cursors under a new token, which the file knows before."""
+        token = secrets.randbits(TOKEN_BITS) or 1
+        changes.remember_tokens(self._db, Tokens(self._confirmed, token))
+        self._taken += self._server.send(self._source, table, rows, self._cursors, token)
+        self._source, self._confirmed = replace(self._source, token=token), token
+        self._run.items += len(rows)
+        self._run.report_progress(f"{self._run.items:,} rows published")
+        self._run.log_step(f"{table.name}: {counted(len(rows), 'row')} sent")
+
+    def _say_unknown(self) -> None:
         """Everything is sent again; if somebody was there under this name just now, say so."""
-        if not source.lately:
+        if not self._source.lately:
             self._run.log_step("the server does not know this state of the file: everything is sent again")
             return
         self._run.record_problem(

@@ -46,7 +46,7 @@ class Server:
     """A connection that publishes for one source."""
 
     def __init__(self, connection: Connection, name: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._name = name
 
     def open(self) -> Source:
@@ -55,21 +55,21 @@ class Server:
         Raises:
             PublishError: the schema is newer than this program knows, ...
         """
-        with transaction(self._connection):
-            known = schema.version(self._connection)
+        with transaction(self.connection):
+            known = schema.version(self.connection)
             if known == schema.VERSION and (found := self._source()):
                 return found
         if known < schema.VERSION:
-            schema.bring_up_to_date(self._connection)
-        with transaction(self._connection):
+            schema.bring_up_to_date(self.connection)
+        with transaction(self.connection):
             sql = "INSERT INTO whalesync.sources (name) VALUES (%s) ON CONFLICT DO NOTHING"
-            self._connection.execute(sql, [self._name])
+            self.connection.execute(sql, [self._name])
             if (found := self._source()) is None:
                 raise PublishError(f"the row of {self._name!r} was removed from whalesync.sources meanwhile")
             return found
 
     def _source(self) -> Source | None:
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT id, cursor, revision, token,"
             f" coalesce(now() - last_publish_at < interval '{SHARED_NAME_MINUTES} minutes', false)"
             " FROM whalesync.sources WHERE name = %s",
@@ -86,19 +86,19 @@ class Server:
         Hosts take turns, so that ids are given in the order of commits and no two wait for each other.
 
         Args:
-            source: where it stands; its token is compared once more.
+            source: where it stands; its token is compared once more. Its revision is None if its cursors are not ours.
             token: of this commit.
 
         Raises:
             PublishError: another process has published under this name since; or the server failed.
         """
-        connection = self._connection
+        connection = self.connection
         with transaction(connection):
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [schema.LOCK])
             moved = connection.execute(
-                "UPDATE whalesync.sources SET cursor = %s, token = %s, revision = NULL, last_publish_at = now()"
+                "UPDATE whalesync.sources SET cursor = %s, token = %s, revision = %s, last_publish_at = now()"
                 " WHERE id = %s AND token IS NOT DISTINCT FROM %s",
-                [json.dumps(cursors), token, source.id, source.token],
+                [json.dumps(cursors), token, source.revision, source.id, source.token],
             )
             if moved.rowcount != 1:
                 raise PublishError(
@@ -116,8 +116,8 @@ class Server:
 
     def finish(self, source: Source, revision: int) -> None:
         """Record that everything up to a revision of the file is there, and that the source has just been here."""
-        with transaction(self._connection):
-            self._connection.execute(
+        with transaction(self.connection):
+            self.connection.execute(
                 "UPDATE whalesync.sources SET revision = %s, last_publish_at = now()"
                 " WHERE id = %s AND token IS NOT DISTINCT FROM %s",
                 [revision, source.id, source.token],
@@ -126,9 +126,9 @@ class Server:
     def _stage(self, table: Table, rows: Iterable[Row]) -> None:
         """Copy rows into a temporary table that ends with the transaction."""
         columns = ", ".join(f"{column.name} {column.type}" for column in table.columns)
-        self._connection.execute(f"CREATE TEMPORARY TABLE staged ({columns}) ON COMMIT DROP")
+        self.connection.execute(f"CREATE TEMPORARY TABLE staged ({columns}) ON COMMIT DROP")
         with (
-            self._connection.cursor() as cursor,
+            self.connection.cursor() as cursor,
             cursor.copy("COPY pg_temp.staged FROM STDIN (FORMAT binary)") as copy,
         ):
             # A moment is sent in the form in which PostgreSQL has it: microseconds since 2000.

@@ -7,7 +7,7 @@ the revision and the id of the last row that was read: a row that changes gets a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -190,18 +190,19 @@ def read(db: Database, table: Table, cursor: Cursor, limit: int, until: int | No
             return Changes((), cursor, 0)
         ids = {"ids": json.dumps([row["id"] for row in found])}
         if table is ACTIVITY:
-            rows = _select(db, _LONE, _LONE_ROWS, ids) + _select(db, ACTIVITY, _EQUAL_ROWS, ids)
+            rows = [*each(db, _LONE, _LONE_ROWS, ids), *each(db, ACTIVITY, _EQUAL_ROWS, ids)]
         else:
-            rows = _select(db, table, _CHANGED_ROWS.format(table=table.name, where=""), ids)
+            rows = list(each(db, table, _CHANGED_ROWS.format(table=table.name, where=""), ids))
         return Changes(rows, (found[-1]["revision"], found[-1]["id"]), len(found))
 
 
-def _select(db: Database, table: Table, rows: str, params: dict[str, Any]) -> list[Row]:
-    texts = [column.sql for column in table.columns if column.type is Type.TEXT]
-    has_nul = f"instr({' || '.join(f'''coalesce({text}, '')''' for text in texts)}, char(0))"
+def each(db: Database, table: Table, rows: str, params: dict[str, Any]) -> Iterator[Row]:
+    """The columns of ``rows`` (SQL of a subquery), one by one."""
+    texts = [f"coalesce({column.sql}, '')" for column in table.columns if column.type is Type.TEXT]
+    has_nul = f"instr({' || '.join(texts)}, char(0))"
     columns = ", ".join([*(column.sql for column in table.columns), has_nul])
-    found = db.rows(f"SELECT {columns} {table.source.format(rows=rows)}", params)
-    return [_without_nul(row[:-1]) if row[-1] else row[:-1] for row in found]
+    for row in db.each(f"SELECT {columns} {table.source.format(rows=rows)}", params):
+        yield _without_nul(row[:-1]) if row[-1] else row[:-1]
 
 
 def _without_nul(row: Row) -> Row:
