@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,6 +32,21 @@ class Source:
     revision: int | None
     token: int | None
     lately: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a server is prepared.
+
+    ``version``: of the server. ``schema``: 0 without one. ``may_write``: this user may make the schema, or write to it.
+    ``missing_roles``: of the tiers. ``published``: seconds since this source was last there, None if it never was.
+    """
+
+    version: str
+    schema: int
+    may_write: bool
+    missing_roles: Sequence[str]
+    published: float | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,38 @@ class Server:
             return None
         number, cursors, revision, token, lately = row
         return Source(number, {name: (at, last) for name, (at, last) in cursors.items()}, revision, token, lately)
+
+    def standing(self) -> Standing:
+        """Return how the server is prepared, without changing anything.
+
+        Raises:
+            PublishError: as for ``open``.
+        """
+        connection = self.connection
+        with transaction(connection):
+            row = connection.execute(
+                "SELECT has_database_privilege(current_database(), 'CREATE'),"
+                " (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'whalesync')"
+            ).fetchone()
+            may_write, may_use = row or (False, None)
+            known = schema.version(connection) if may_use else 0
+            if known:
+                sql = "SELECT has_table_privilege('whalesync.whale_activity', 'INSERT')"
+                (may_write,) = connection.execute(sql).fetchone() or (False,)
+            return Standing(
+                connection.info.parameter_status("server_version") or "",
+                known,
+                may_write and may_use is not False,
+                schema.missing_roles(connection),
+                self._since_published() if known and may_write else None,
+            )
+
+    def _since_published(self) -> float | None:
+        row = self.connection.execute(
+            "SELECT extract(epoch FROM now() - last_publish_at)::float8 FROM whalesync.sources WHERE name = %s",
+            [self._name],
+        ).fetchone()
+        return None if row is None else row[0]
 
     def send(self, source: Source, table: Table, rows: Iterable[Row], cursors: Cursors, token: int) -> int:
         """Commit rows together with the cursors behind them; returns how many were new or have changed.
