@@ -40,6 +40,7 @@ class Standing:
 
     ``version``: of the server. ``schema``: 0 without one. ``may_write``: this user may make the schema, or write to it.
     ``missing_roles``: of the tiers. ``published``: seconds since this source was last there, None if it never was.
+    ``others``: how many other sources there are.
     """
 
     version: str
@@ -47,6 +48,7 @@ class Standing:
     may_write: bool
     missing_roles: Sequence[str]
     published: float | None
+    others: int
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,16 @@ class Server:
                 known,
                 may_write and may_use is not False,
                 schema.missing_roles(connection),
-                self._since_published() if known and may_write else None,
+                *(self._published() if known and may_write else (None, 0)),
             )
 
-    def _since_published(self) -> float | None:
+    def _published(self) -> tuple[float | None, int]:
         row = self.connection.execute(
-            "SELECT extract(epoch FROM now() - last_publish_at)::float8 FROM whalesync.sources WHERE name = %s",
-            [self._name],
+            "SELECT (max(extract(epoch FROM now() - last_publish_at)) FILTER (WHERE name = %(name)s))::float8,"
+            " count(*) FILTER (WHERE name <> %(name)s) FROM whalesync.sources",
+            {"name": self._name},
         ).fetchone()
-        return None if row is None else row[0]
+        return row or (None, 0)
 
     def send(self, source: Source, table: Table, rows: Iterable[Row], cursors: Cursors, token: int) -> int:
         """Commit rows together with the cursors behind them; returns how many were new or have changed.
