@@ -115,7 +115,11 @@ def test_no_line_is_planned_twice() -> None:
     text = line.format("sync-whales") + "#" + line.format("sync-whales") + "#" + line.format("cleanup --if-due")
     plan = plan_cron(f"MAILTO=me\n{text}* * * * * echo cleanup\n")
     names = [[job.command for job in jobs] for jobs in (plan.present, plan.commented_out, plan.missing)]
-    assert names == [["sync-whales"], ["cleanup"], ["sync-markets", "send-alerts", "sync-positions", "compute-stats"]]
+    assert names == [
+        ["sync-whales"],
+        ["cleanup"],
+        ["sync-markets", "send-alerts", "publish", "sync-positions", "compute-stats"],
+    ]
 
 
 def test_numbers_ranges_and_other_answers() -> None:
