@@ -6,7 +6,11 @@ as the role that owns the schema, or as members of it.
 Trades, positions and markets are shared: whoever saw a row last has written it (``observed_at``, ``updated_at``, by the
 clock of that host). Labels and statistics of whales are kept for each source. ``whale_id`` numbers a wallet for all.
 No foreign keys lead out of ``whale_activity`` and ``positions``: rows get there through a join with what they refer to,
-and checking a key costs more than storing the row.
+and checking a key costs more than storing the row. Another rule of fill keys would give each trade another key: it
+needs a step that removes the rows of the old one.
+
+Not partitioned: of a million trades over a year, deleting a month takes 0.4 s (a partition is dropped in 0.1 s), while
+partitions have to be made ahead, and the id would no longer be unique.
 """
 
 from __future__ import annotations
