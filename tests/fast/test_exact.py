@@ -5,13 +5,10 @@ The worlds are those of ``support.small_world``; larger scopes are tried by ``te
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Callable
-from types import ModuleType
 
 import pytest
+from support.mutants import mutant
 from support.small_world import DAY, KINDS, File, Listed, Scope, courses, fill, lists
 
 from whalesync.exchanges.base import Batch, NewFill, Pace
@@ -104,24 +101,12 @@ MUTATIONS = {
 MODULES = (pages, changes, state, comparison, interpretation, exact)
 
 
-def mutated(name: str) -> Callable[..., OpinionTrades]:
-    """The class of a copy of the modules of the exact sync, as one, with one mutation."""
-    old, new, _ = MUTATIONS[name]
-    source = "\n".join(inspect.getsource(module) for module in MODULES)
-    source = re.sub(r"from (__future__|whalesync\.exchanges\.opinion_trade)\S* import (\([^)]*\)|.*)", "", source)
-    assert source.count(old) == 1, "the mutation fits no longer"
-    copy = ModuleType(exact.__name__)  # dataclasses look their module up by name
-    code = compile("from __future__ import annotations\n" + source.replace(old, new), "mutated", "exec")
-    exec(code, copy.__dict__)  # noqa: S102  (our own source)
-    trades: Callable[..., OpinionTrades] = copy.OpinionTrades
-    return trades
-
-
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutated_copy_fails(name: str) -> None:
     """Each thought of the exact sync is needed: without it, some course of the same worlds goes wrong."""
-    copy = mutated(name)
-    scope, longest, kinds = SCOPES[MUTATIONS[name][2]]
+    old, new, where = MUTATIONS[name]
+    copy = mutant(MODULES, old, new).OpinionTrades
+    scope, longest, kinds = SCOPES[where]
     initial = sorted(lists(longest, kinds), key=len, reverse=True)  # in the longer ones it shows sooner
     with pytest.raises(AssertionError):
         sum(courses(each, scope, copy(scope.largest_page, day=DAY)) for each in initial)

@@ -18,7 +18,7 @@ from whalesync.exchanges.opinion_trade.comparison import COMPARE_EVERY_MS
 from whalesync.exchanges.opinion_trade.exact import OpinionTrades
 from whalesync.exchanges.opinion_trade.interpretation import FALL_LASTS_MS
 from whalesync.exchanges.opinion_trade.pages import PageRequest, TradePage
-from whalesync.records import RejectedRecord, Trade
+from whalesync.records import BUY, SELL, RejectedRecord, Trade
 
 DAY = 2  # in the times of this world
 START = COMPARE_EVERY_MS
@@ -134,7 +134,7 @@ class File:
         return self.newer(first - 1) - self.newer(before - 1)
 
     def traded(self, first: int, before: int) -> Traded:
-        rows = [row for row in self.between(first, before - 1) if not row.superseded and isinstance(row.key, int)]
+        rows = [row for row in self.between(first, before - 1) if not row.superseded and row.action in (BUY, SELL)]
         rejected = sum(row.copies for row in self.between(first, before - 1) if isinstance(row.key, bytes))
         return Traded(
             len(rows),
@@ -152,7 +152,8 @@ class File:
                 "the same copy twice"
             )
             trade = new.trade
-            self._add(trade.fill_key, trade.timestamp, new.copy, fee=trade.fee, price=trade.price, shares=trade.shares)
+            names = ("fee", "action", "price", "shares")
+            self._add(trade.fill_key, trade.timestamp, new.copy, **{name: getattr(trade, name) for name in names})
         for counted in batch.rejected:
             key = counted.record.fingerprint
             self.rows = [row for row in self.rows if row.key != key]

@@ -28,7 +28,8 @@ class Changes:
         oldest: the first second (in ms) of which rows are stored.
         reach: how far a transaction that is mined again may move (ms).
 
-    ``missed``: the rows that the page would show if they were still listed.
+    ``missed``: the rows that the page would show if they were still listed. Where it shows a record that cannot be
+    read, a row that seems to be missing is most probably that record.
     """
 
     def __init__(self, page: Page, stored: StoredTrades, *, oldest: int, reach: int) -> None:
@@ -39,6 +40,7 @@ class Changes:
         self._last = page.last * 1000
         self._near = [*stored.between(self._first - reach, self._last + reach)]
         entries = [entry for entry in page.entries if entry.second * 1000 >= oldest]
+        self._unread = {entry.second * 1000 for entry in entries if isinstance(entry.record, RejectedRecord)}
         self._compare_fills([entry.record for entry in entries if isinstance(entry.record, Trade)])
         self._compare_records(
             [(entry.record, entry.second * 1000) for entry in entries if isinstance(entry.record, RejectedRecord)]
@@ -83,7 +85,7 @@ class Changes:
                 copy = max(copies, default=0) + 1
                 self.batch.new.append(NewFill(trade, copy))
             copies.add(copy)
-        self.missed += [row for row in active if self._first <= row.timestamp <= self._last]
+        self.missed += [row for row in active if self._is_covered(row) and row.timestamp not in self._unread]
 
     def _correct(self, row: StoredEntry, trade: Trade) -> None:
         """What may become known or change after a fill."""
@@ -99,14 +101,15 @@ class Changes:
             of_print.setdefault(record.fingerprint, []).append((record, time))
         for fingerprint, records in of_print.items():
             row = self._stored.rejected(fingerprint)
-            elsewhere = row is not None and not self._first <= row.timestamp <= self._last
-            copies = max(len(records), row.copies if row is not None and elsewhere else 0)
+            elsewhere = row.copies if row is not None and not self._is_covered(row) else 0
+            copies = max(len(records), elsewhere)
             self.batch.rejected.append(CountedRecord(records[0][0], copies, records[0][1]))
         self.batch.recounted += [
             (row.id, 0)
             for row in self._near
-            if isinstance(row.key, bytes)
-            and row.key not in of_print
-            and row.copies
-            and self._first <= row.timestamp <= self._last
+            if isinstance(row.key, bytes) and row.key not in of_print and row.copies and self._is_covered(row)
         ]
+
+    def _is_covered(self, row: StoredEntry) -> bool:
+        """Whether the page shows all of its second."""
+        return self._first <= row.timestamp <= self._last

@@ -22,8 +22,8 @@ stored together with the rows of a page. The three watermarks only say where spa
   - ``sweep_from``: the same with ``late``. What is newer is swept every hour. So a row that appears within a day is
     found within an hour after it, however long the host was down meanwhile.
 
-The latter two move only by pages that are ``healthy``: while the exchange's index lags behind the chain, rows are
-stored, and nothing is concluded from what is not there.
+While the exchange's index lags behind the chain (a page is not ``healthy``), rows are stored, but nothing is concluded
+from what is not there: ``poll_from`` stays, and spans stay in ``todo`` except for history, whose end is swept later.
 
 **Counted.** The trades of each closed day are counted: after a backfill all days, then the last 30 every day, and all
 of them again when everything has been compared. A span of days that differs is halved, a day that differs is read
@@ -36,7 +36,8 @@ again. Everything is compared once a month.
 Assumptions, and what happens where one does not hold:
 
   A1 The fields of the key never change. Else both forms count until the old one is superseded, half an hour later.
-  A2 All rows of a transaction have one block time. Else a row may move between its seconds; its number stays right.
+  A2 All rows of a transaction have one block time. Else equal rows count in one of its seconds only; the count of the
+     day differs, and that is reported.
   A3 A page shows one moment, ``has_more`` is exact, and a cursor goes on where its page ended. Else rows of the second
      in question are missing until a sweep, a count or a comparison shows them.
   A4 A row appears within ``late``, or is a TRADE, which the count of its day finds. Else it is found by the monthly
@@ -51,10 +52,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from whalesync.exchanges.base import Account, Batch, Pace, Progress, StoredTrades, Traded
@@ -111,13 +111,12 @@ class Missed(NamedTuple):
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What is known of one wallet; times in seconds unless said otherwise. The watermarks: see the module's text.
 
     ``known_from`` (ms): everything since then is or was stored, 0 if nothing is older; None until history was read and
-    counted. ``counted_to``: the days before this one have been counted after their end. ``compared_at``: when
-    everything was last compared (ms). ``pruned_to``: what is older has been deleted by cleanup.
+    counted. ``counted_from`` and ``counted_to``: the first day that was to be counted, and the one after the last.
+    ``compared_at``: when everything was last compared (ms). ``pruned_to``: what is older has been deleted by cleanup.
     """
 
     read_from: int = 0
@@ -126,6 +125,7 @@ class State:
     todo: tuple[Span, ...] = ()
     missed: tuple[Missed, ...] = ()
     unequal: tuple[int, ...] = ()
+    counted_from: int = 0
     counted_to: int = 0
     known_from: int | None = None
     compared_at: int | None = None
@@ -153,7 +153,7 @@ class State:
             joined = [each for each in todo if each.work is work and each.first <= last and first <= each.last]
             first, last = min([first, *(e.first for e in joined)]), max([last, *(e.last for e in joined)])
             todo = [*(each for each in todo if each not in joined), Span(work, first, last)]
-        return replace(self, todo=tuple(todo))
+        return self._replace(todo=tuple(todo))
 
     def without(self, work: Work, first: int, last: int) -> State:
         """The state after these seconds have been read."""
@@ -164,17 +164,23 @@ class State:
                 continue
             left = Span(work, each.first, min(each.last, first - 1)), Span(work, max(each.first, last + 1), each.last)
             todo += [span for span in left if span.first <= span.last]
-        return replace(self, todo=tuple(todo))
+        return self._replace(todo=tuple(todo))
 
     def from_on(self, oldest: int, day: int) -> State:
-        """The state after everything before the second ``oldest`` has become too old."""
+        """The state after everything before the second ``oldest`` has become too old.
+
+        What is not read any more because of that is to be read again if it is wanted after all.
+        """
         todo = []
         for span in self.todo:
             first = max(span.first, -(-oldest // day) * day if span.work in COUNTS else oldest)
             if span.work is Work.OLDER or first <= span.last:
                 todo.append(span if span.work is Work.OLDER else span._replace(first=first))
-        return replace(
-            self,
+        leaves_out = self.poll_from < oldest or tuple(todo) != self.todo
+        return self._replace(
+            read_from=max(self.read_from, oldest) if leaves_out else self.read_from,
+            poll_from=max(self.poll_from, oldest),
+            sweep_from=max(self.sweep_from, oldest),
             todo=tuple(todo),
             missed=tuple(each for each in self.missed if each.second >= oldest),
             unequal=tuple(each for each in self.unequal if each * day >= oldest),
@@ -182,11 +188,11 @@ class State:
 
     def comparing(self) -> State:
         """Everything is to be compared with what is listed; what is newer, each poll compares."""
-        return replace(self.adding(Span(Work.COMPARE, self.read_from, self.poll_from - 1)), compared_at=None)
+        return self.adding(Span(Work.COMPARE, self.read_from, self.poll_from - 1))._replace(compared_at=None)
 
     def closed_days(self, day: int) -> Span:
         """All days of which everything is stored, and that have been counted since they ended, or are to be."""
-        return Span(Work.COUNT, -(-self.read_from // day) * day, self.counted_to * day - 1)
+        return Span(Work.COUNT, max(-(-self.read_from // day), self.counted_from) * day, self.counted_to * day - 1)
 
 
 class PolymarketTrades:
@@ -244,8 +250,8 @@ class PolymarketTrades:
         """The state after everything older than ``cutoff`` has been deleted."""
         known, oldest = _parse(state), -(-cutoff // 1000)
         pruned_to = max(known.pruned_to or oldest, oldest)
-        known = replace(known.from_on(oldest, self._pacing.day), read_from=max(known.read_from, oldest))
-        return _dump(replace(known, pruned_to=pruned_to))
+        known = known.from_on(oldest, self._pacing.day)
+        return _dump(known._replace(read_from=max(known.read_from, oldest), pruned_to=pruned_to))
 
     def progress(self, state: str | None) -> Progress:
         """How far the wallet has been read."""
@@ -372,14 +378,14 @@ class Step:
         self.state = self.state.without(request.work, first * day, (last + 1) * day - 1)
         if agree(volume, counted):
             unequal = tuple(each for each in self.state.unequal if not first <= each <= last)
-            self.state = replace(self.state, unequal=unequal)
+            self.state = self.state._replace(unequal=unequal)
         elif first < last:
             for half in halves(first, last):
                 self._add_days(Work.COUNT, *half)
         elif request.work is Work.COUNT:
             self._add_days(Work.RECOUNT, first, last)
         elif first not in self.state.unequal:
-            self.state = replace(self.state, unequal=(*self.state.unequal, first))
+            self.state = self.state._replace(unequal=(*self.state.unequal, first))
             self._batch.notes.append(
                 f"the exchange counts {volume.trades:,} trades of {_date(first)}, and {counted.fills:,} are stored,"
                 " although all that it lists was read again"
@@ -397,7 +403,7 @@ class Step:
             self._batch.refetched_before = state.pruned_to * 1000
         if oldest < state.read_from:
             state = state.adding(Span(Work.BACKFILL, oldest, state.read_from - 1))
-            state = replace(state, read_from=oldest, known_from=None, compared_at=None)
+            state = state._replace(read_from=oldest, known_from=None, compared_at=None)
         self.state = state
 
     def _take_poll(self, page: Page) -> None:
@@ -406,19 +412,20 @@ class Step:
         if not page.is_whole:
             state = state.adding(Span(Work.CATCH_UP, page.first, page.whole_from - 1))
         if at < state.poll_from:  # a clock was ahead when this was set: what was read too early is read again
-            state = replace(state, poll_from=max(at - pacing.overlap, state.read_from), sweep_from=state.read_from)
+            state = state._replace(poll_from=max(at - pacing.overlap, state.read_from), sweep_from=state.read_from)
         elif page.healthy and (not page.is_whole or at - state.poll_from >= pacing.overlap + pacing.sweep_every):
-            state = replace(state, poll_from=max(at - pacing.overlap, state.poll_from))
-        if page.healthy and at - state.sweep_from >= pacing.late + pacing.sweep_every:
+            state = state._replace(poll_from=max(at - pacing.overlap, state.poll_from))
+        if at - state.sweep_from >= pacing.late + pacing.sweep_every:
             state = state.adding(Span(Work.SWEEP, state.sweep_from, page.first - 1))
-            state = replace(state, sweep_from=at - pacing.late)
+            state = state._replace(sweep_from=at - pacing.late)
         for each in state.missed:
-            if page.healthy and each.second < page.first and at - each.at >= pacing.miss_again:
-                state = state.adding(Span(Work.MISSED, each.second, each.second))
+            if page.healthy and at - each.at >= pacing.miss_again:
+                near = each.second - pacing.overlap, each.second + pacing.overlap  # where it may have been mined again
+                state = state.adding(Span(Work.MISSED, *near))
         self.state = state
         closed = (at - pacing.closed_after) // pacing.day
         if closed > state.counted_to:
-            self.state = replace(state, counted_to=closed)
+            self.state = state._replace(counted_from=-(-self._oldest // pacing.day), counted_to=closed)
             if state.known_from is not None:
                 self._add_days(Work.COUNT, closed - DAYS_COUNTED, closed - 1)
         if state.compared_at is not None and abs(self._now - state.compared_at) >= pacing.compare_every * 1000:
@@ -430,7 +437,7 @@ class Step:
         if state.compared_at is not None or state.has(Work.BACKFILL) or state.has(Work.COMPARE):
             return
         days = state.closed_days(self._pacing.day)
-        state = replace(state.adding(days), compared_at=self._now)
+        state = state.adding(days)._replace(compared_at=self._now)
         if state.known_from is None:
             state = state.adding(Span(Work.OLDER, 1, state.read_from - 1))
         self.state = state
@@ -439,7 +446,7 @@ class Step:
         """Whether anything is older than what is stored."""
         nothing = page.is_whole and not page.entries
         todo = tuple(span for span in self.state.todo if span.work is not Work.OLDER)
-        self.state = replace(self.state, todo=todo, known_from=0 if nothing else self.state.read_from * 1000)
+        self.state = self.state._replace(todo=todo, known_from=0 if nothing else self.state.read_from * 1000)
 
     def _judge_missed(self, page: Page, missed: Iterable[tuple[int, int]]) -> None:
         """Stored rows that are not shown: superseded after some pages that agree, while the index keeps up."""
@@ -456,7 +463,7 @@ class Step:
             elif known is not None:
                 kept.append(known)
                 self._batch.doubted.append(row_id)
-        self.state = replace(self.state, missed=tuple(kept))
+        self.state = self.state._replace(missed=tuple(kept))
 
     def _check_readable(self, page: Page) -> None:
         """A page of unreadable rows alone: the exchange has changed its format, and that must be seen."""
@@ -496,6 +503,7 @@ def _date(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
 
 
+@lru_cache
 def _parse(state: str) -> State:
     fields = json.loads(state)
     fields["todo"] = tuple(Span(Work(work), first, last) for work, first, last in fields.get("todo", ()))
@@ -506,9 +514,4 @@ def _parse(state: str) -> State:
 
 def _dump(state: State) -> str:
     """The fields that differ from a new state's."""
-    fields = {name: getattr(state, name) for name in FIELDS}
-    return json.dumps({name: value for name, value in fields.items() if value != getattr(UNREAD, name)})
-
-
-UNREAD = State()
-FIELDS = tuple(field.name for field in dataclass_fields(State))
+    return json.dumps({name: value for name, value in state._asdict().items() if value != State._field_defaults[name]})
