@@ -62,9 +62,10 @@ class Postgres:
     @classmethod
     def make(cls, programs: Path) -> Postgres:
         """Make a cluster; the folder is that of the user who runs it, below one that everybody may enter."""
-        folder = Path(tempfile.mkdtemp(prefix="whalesync-postgres-"))
+        is_root = os.geteuid() == 0
+        folder = Path(tempfile.mkdtemp(prefix="whalesync-postgres-", dir="/tmp" if is_root else None))  # noqa: S108  (made for one user)
         made = cls(programs, folder, free_port())
-        if os.geteuid() == 0:
+        if is_root:
             os.chown(folder, *made._user())
         made._run("initdb", "--no-sync", "-A", "trust", "-U", ADMIN, "-E", "UTF8", "--locale=C", "-D", str(made.data))
         with open(made.data / "postgresql.conf", "a") as file:
