@@ -112,7 +112,7 @@ def test_no_text_of_a_rule_shows_its_secrets(path: Path) -> None:
         ('whales = "Moby"', 'whales: must be a list of texts, such as ["one", "two"]'),
         ("whales = []", 'whales: must be a list of texts, such as ["one", "two"]'),
         ("markets = [1234]", 'markets: must be a list of texts, such as ["one", "two"]'),
-        ('exchanges = ["nasdaq"]', "exchanges: must be one of opinion_trade"),
+        ('exchanges = ["nasdaq"]', "exchanges: must be one of opinion_trade, polymarket"),
         ('tier = "gold"', "tier: must be one of pro-plus, pro, free"),
         ('fold = "soon"', 'fold: must be a time such as "30m", at most "24h"'),
         ('fold = "25h"', 'fold: must be a time such as "30m", at most "24h"'),
