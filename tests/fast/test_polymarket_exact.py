@@ -28,7 +28,7 @@ SCOPES = {
     "full pages": (Scope(arriving=(LATE, NEW)), 4, (OLD, *KINDS[1:])),
     "kills": (Scope(arriving=(LATE, TWIN), cuts=2, runs=3), 1, KINDS),
     "small budgets": (Scope(arriving=(NEW, LATE, TWIN), budgets=(1, 2), runs=4), 3, KINDS),
-    "one second": (Scope(arriving=(TWIN, Row(99, "e", place=5)), arrivals=2), 3, ONE_SECOND),
+    "one second": (Scope(arriving=(TWIN, Row(99, "e", place=5)), arrivals=2), 3, ONE_SECOND[1:]),
     "late by a little": (Scope(arriving=(Row(-3, "x"), Row(-9, "y", "SPLIT")), runs=4, between=(7, 1)), 1, KINDS),
     "vanishing": (Scope(arrivals=0, vanishing=1, returns=1, runs=4, between=(3,)), 1, (OLD, *KINDS)),
     "mined again": (Scope(arriving=(NEW,), moves=1, between=(3,)), 2, (*KINDS, Row(100, "d"))),
