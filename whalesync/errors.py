@@ -13,6 +13,7 @@
     │   ├── ForeignDatabase     another program's, or of a newer version; left untouched
     │   ├── DamagedDatabase     it cannot be read or written as a whole
     │   └── DatabaseBusy        another process keeps the write lock
+    ├── PublishError            the PostgreSQL server, or the way to it, failed; what was committed there stays
     ├── JobFailed               a run ended without doing its work
     └── ExchangeError           an exchange, or the way to it, failed; one item's failure unless said otherwise
         ├── Unreachable         no connection, or a deadline passed     (tried again)
@@ -98,6 +99,10 @@ class DamagedDatabase(StoreError):
 
 class DatabaseBusy(StoreError):
     """Another process kept the write lock for longer than we wait."""
+
+
+class PublishError(WhalesyncError):
+    """The PostgreSQL server that ``publish`` writes to, or the way to it, failed. What was committed there stays."""
 
 
 class JobFailed(WhalesyncError):

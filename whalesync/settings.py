@@ -108,8 +108,16 @@ ALERTS_FILE = Setting[Path | None](
     None,
     "whalesync/alerts.toml in the user config folder",
 )
+PUBLISH_URL = Setting[str | None](
+    "WHALESYNC_PUBLISH_URL", "postgresql://…; where publish writes, see PostgreSQL", str, None, "off", secret=True
+)
+SOURCE = Setting[str | None](
+    "WHALESYNC_SOURCE", "this host's name in a shared PostgreSQL database", str, None, "an id made with the file"
+)
 
-SETTINGS: tuple[Setting[object], ...] = (DB, TIME_BUDGET, RETENTION_DAYS, PING_URL, ALERTS_FILE, ENV_FILE)  # type: ignore[assignment]  # a tuple of settings of any value
+SETTINGS: tuple[Setting[object], ...] = (  # type: ignore[assignment]  # of any value
+    DB, TIME_BUDGET, RETENTION_DAYS, PUBLISH_URL, SOURCE, PING_URL, ALERTS_FILE, ENV_FILE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,11 @@ class Settings:
             return setting.parse(text)
         except ValueError as exc:
             raise SettingsError(f"{setting.name} {exc}") from exc
+
+
+def publishing_is_set_up(settings: Settings) -> bool:
+    """Return whether there is a server for ``publish`` to write to."""
+    return settings.get(PUBLISH_URL) is not None
 
 
 def check_url(url: str) -> None:

@@ -11,19 +11,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import keeping, starting, storing, syncing
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what several suites share
+
+from . import keeping, publishing, starting, storing, syncing
 from .measure import Report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller world: 100,000 trades, not 1,000,000")
-    parser.add_argument("--large", action="store_true", help="also statistics of 5,000,000 trades")
+    parser.add_argument(
+        "--large",
+        action="store_true",
+        help="also 5,000,000 trades, and 10,000,000 in PostgreSQL",
+    )
+    parser.add_argument("--only", metavar="PART", help="one part alone, such as publishing")
     options = parser.parse_args()
     count = 100_000 if options.quick else 1_000_000
-    parts = [starting.start_up, syncing.rate, syncing.memory, storing.ingest, keeping.everything]
+    parts = [starting.start_up, syncing.rate, syncing.memory, storing.ingest, publishing.publishing, keeping.everything]
     if options.large:
-        parts.append(keeping.largest)
+        parts += [publishing.plans, keeping.largest]
+    parts = [part for part in parts if options.only in (None, part.__name__)]
     begun = time.monotonic()
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"

@@ -18,7 +18,7 @@ from whalesync.host import crontab
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(whalesync.__file__).parent
-JOBS = ["sync-markets", "sync-whales", "send-alerts", "sync-positions", "compute-stats", "cleanup --if-due"]
+JOBS = ["sync-markets", "sync-whales", "send-alerts", "publish", "sync-positions", "compute-stats", "cleanup --if-due"]
 
 PROGRAM = """#!/bin/sh
 printf '%s\\n' "$*" "$WHALESYNC_ENV_FILE" "$WHALESYNC_DB" "$PATH"
@@ -74,7 +74,7 @@ def test_each_line_runs_as_printed(tmp_path: Path, dialect: Callable[[str], str]
     settings = [str(folder / "env"), str(folder / "whale.db"), "/usr/bin:/bin"]
     printed = [output(["/bin/sh", "-c", dialect(command)]).splitlines() for command in lines]
     assert printed == [[job, *settings] for job in JOBS]
-    every_minute = ["* * * * *"] * 2
+    every_minute = ["* * * * *"] * 3
     assert list(lines.values()) == ["*/5 * * * *", *every_minute, "3-59/15 * * * *", "0 * * * *", "*/15 * * * *"]
     found = crontab.find_lines(text)
     assert list(found) == [job.split()[0] for job in JOBS]

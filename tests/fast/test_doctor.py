@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.postgres import Target
 from support.second_exchange import SecondExchange, Server
 
 from whalesync.errors import AuthenticationError, ExchangeError, NotServed, RateLimited, Unreachable
@@ -17,7 +18,9 @@ from whalesync.exchanges import EXCHANGES
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab, doctor
 from whalesync.host.doctor import GOOD, NOT_CHECKED, WRONG, Finding, Outcome, examine
-from whalesync.jobs.table import JOBS
+from whalesync.jobs import publish
+from whalesync.jobs.run import run_job
+from whalesync.jobs.table import JOBS, PUBLISH
 from whalesync.sandbox import Books, Sandbox
 from whalesync.settings import Settings
 from whalesync.store import trades, whales
@@ -87,7 +90,7 @@ def test_a_host_in_order_has_no_faults(host: Host) -> None:
     assert host.faults() == {}
     assert [finding.name for finding in host.all_findings()] == [
         "key", "address", "clock", "env file", "database", "watch list", "permissions", "wal", "disk", "sqlite",
-        "cron", "alerts", "pings",
+        "cron", "alerts", "postgresql", "pings",
     ]  # fmt: skip
     assert {file: file.read_bytes() for file in host.db.parent.iterdir()} == before
 
@@ -371,3 +374,31 @@ def test_the_ping_address_is_checked_and_never_shown(host: Host) -> None:
     host.set(WHALESYNC_PING_URL="a.example/secret")
     expected = "WHALESYNC_PING_URL must be an address such as https://example.com/path"
     assert host.faults() == {"pings": expected}
+
+
+def test_the_postgresql_server_is_looked_at(host: Host, target: Target) -> None:
+    """Whether it may be written and when this host was last there; nothing is made there."""
+    assert host.finding("postgresql").text.startswith("off; with WHALESYNC_PUBLISH_URL set")
+    host.set(WHALESYNC_PUBLISH_URL=target.url(), WHALESYNC_SOURCE="here")
+    text = host.finding("postgresql").text
+    assert "schema not made yet; here: not published yet" in text and host.finding("postgresql").ok
+    assert target.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'whalesync'") == []
+    with run_job(PUBLISH, host.settings) as run:
+        publish.run(run)
+    text = host.finding("postgresql").text
+    assert "may be written, schema 1; here: published 0." in text
+
+
+def test_a_postgresql_server_that_cannot_be_used_is_a_fault(host: Host, target: Target) -> None:
+    """The line says what to do, and not the password."""
+    host.set(WHALESYNC_PUBLISH_URL=target.url(password="a-Wrong_one"), WHALESYNC_SOURCE="here")
+    assert "check user and password" in host.faults()["postgresql"]
+    assert "a-Wrong_one" not in host.faults()["postgresql"]
+    target.server.make_role("guest")
+    host.set(WHALESYNC_PUBLISH_URL=target.url(user="guest"))
+    assert "publish as its owner" in host.faults()["postgresql"]
+    host.set(WHALESYNC_PUBLISH_URL=target.url())
+    with run_job(PUBLISH, host.settings) as run:
+        publish.run(run)
+    host.set(WHALESYNC_PUBLISH_URL=target.url(user="guest"))
+    assert "publish as its owner" in host.faults()["postgresql"]

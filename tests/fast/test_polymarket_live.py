@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import StillClock
 
 from whalesync.cli.main import run
 from whalesync.errors import RequestRefused, Unreachable
 from whalesync.exchanges.polymarket.live import Check, Memory, Outcome, check_all
+from whalesync.sandbox import Sandbox
+from whalesync.sandbox.polymarket import Polymarket, build_world
 
 WALLET = "0x" + "7c" * 20
 HOUR, DAY = 3_600, 86_400
@@ -48,14 +51,14 @@ class Exchange:
         """An answer of the Data API."""
         if path in self.faults:
             raise Unreachable("Polymarket did not answer completely within 12 s")
-        if path == "/v2/status":
+        if path == "/status":
             return {"computed_at": 1, "age_seconds": 3.0, "serving": {"lag_seconds": 8.0}}
-        if path == "/v2/user-volume":
+        if path == "/user-volume":
             day = int(params["start"]) // DAY
             trades = [each for each in self.rows if each["type"] == "TRADE" and each["timestamp"] // DAY == day]
             count = len(trades) + ("counts" in self.faults)
             return {"data": {"volume": 10.0 * len(trades), "volume_usdc": 2.5 * len(trades), "trade_count": count}}
-        rows = self.activity(params) if path == "/v2/activity" else []
+        rows = self.activity(params) if path == "/activity" else []
         first = int(str(params.get("cursor", "0@0")).split("@")[0])
         if "cursor" in params and "cursors expire" in self.faults:
             raise RequestRefused("Polymarket refused the request (400 invalid_request)")
@@ -158,7 +161,7 @@ def test_what_differs_a_day_later_is_told() -> None:
 
 def test_what_cannot_be_asked_is_no_difference() -> None:
     """A path that does not answer, and a wallet that has no rows; an answer of another form is a difference."""
-    unreachable = Exchange(faults={"/v2/user-volume"}).check()
+    unreachable = Exchange(faults={"/user-volume"}).check()
     assert found(unreachable, Outcome.NOT_ASKED) == {"paths", "counts"}
     silent = Exchange()
     silent.rows.clear()
@@ -166,42 +169,37 @@ def test_what_cannot_be_asked_is_no_difference() -> None:
 
     class Changed(Exchange):
         def data(self, path: str, params: Mapping[str, str | int]) -> Any:
-            return [] if path == "/v2/status" else super().data(path, params)
+            return [] if path == "/status" else super().data(path, params)
 
     assert found(Changed().check(), Outcome.DIFFERS) == {"status"}
 
 
 def test_the_command_remembers_beside_the_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    clock: StillClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each check, exit 1 if one differs; a file that cannot be read is named."""
-    exchange = Exchange()
+    """Asked of the simulated exchange: a line for each check; a file that cannot be read is named."""
+    world = build_world(7, clock=clock)
+    command = ["doctor", "--live", world.whales[0], "--db", str(tmp_path / "new" / "whales.db")]
+    monkeypatch.setattr("whalesync.cli.host.now_ms", lambda: int(clock.now * 1000))
 
-    class FakeClients:
-        def __init__(self, *arguments: object, **options: object) -> None:
-            self.activity, self.gamma = Getter(exchange.data), Getter(exchange.gamma)
+    def outcomes() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for line in capfd.readouterr().out.splitlines():
+            found.setdefault(line[:18].strip(), set()).add(line[20:38].strip())
+        return found
 
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("whalesync.host.live.Clients", FakeClients)
-    monkeypatch.setattr("whalesync.cli.host.now_ms", lambda: exchange.now * 1000)
-    command = ["doctor", "--live", WALLET, "--db", str(tmp_path / "new" / "whales.db")]
-    assert run(command) == 0
-    assert len(capfd.readouterr().out.splitlines()) == len(exchange.check())
+    with Sandbox(polymarket=Polymarket(world.books)) as sandbox:
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_DATA_URL", sandbox.polymarket_data_url)
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_GAMMA_URL", sandbox.polymarket_gamma_url)
+        monkeypatch.setenv("WHALESYNC_POLYMARKET_RATE_LIMIT", "1000")
+        assert run(command) == 0
+        first = outcomes()
+        assert first.keys() == {"OK", "later"} and first["later"] == {"counts after a day", "cursor"}
+        clock.now += HOUR
+        assert run(command) == 0
+        assert outcomes()["later"] == {"counts after a day"}
     memory = tmp_path / "new" / "whales.db.live.json"
     assert memory.stat().st_mode & 0o777 == 0o600
-    exchange.now += DAY
-    exchange.faults.add("counts")
-    assert run(command) == 1
-    assert "differs             counts after a day " in capfd.readouterr().out
     memory.write_text("[")
     assert run(command) == 2
     assert f"{memory}, which remembers earlier checks, cannot be used" in capfd.readouterr().err
-
-
-@dataclass
-class Getter:
-    """A client, as far as it is used here."""
-
-    get: Callable[[str, Mapping[str, str | int]], Any]

@@ -11,6 +11,7 @@ from support.rows import MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, plan,
 
 from whalesync.store import (
     alerts,
+    changes,
     feed,
     market_detail,
     markets,
@@ -102,6 +103,13 @@ QUERIES: dict[str, tuple[Callable[[Database], object], list[str]]] = {
     "old alerts": (lambda db: retention.delete_deliveries(db, NOW, 100), ["alert_deliveries_created"]),
     "what the alert rules have not seen": (
         lambda db: feed.new_fills(db, "pro", feed.Cursor(NOW, 5), NOW, since=NOW), [BY_TIME]
+    ),
+    "the markets that have changed": (lambda db: changes.read(db, changes.MARKETS, (1, 1), 9), ["markets_by_revision"]),
+    "the positions that have changed": (
+        lambda db: changes.read(db, changes.POSITIONS, (1, 1), 9), ["positions_by_revision"]
+    ),
+    "the trades that have changed, and their equals": (
+        lambda db: changes.read(db, changes.ACTIVITY, (0, 190), 9), ["whale_activity_by_revision", BY_WHALE]
     ),
     "how many trades there are": (totals.totals, [SUPERSEDED]),
 }  # fmt: skip

@@ -19,12 +19,14 @@ from whalesync.views.datasette import QUERIES as CANNED
 from whalesync.views.metadata import INTERNAL, TABLES
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
 
 
 def chapter(start: str, end: str) -> str:
     """Return the README from one heading to another."""
     return README[README.index(f"\n{start}\n") : README.index(f"\n{end}\n")]
+
+
+QUERIES = re.findall(r"```sql\n(.*?)```", chapter("### Queries", "## When things go wrong"), re.DOTALL)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from dotenv.parser import parse_stream
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whalesync.cli.main import run
@@ -51,6 +51,7 @@ def bindings(text: str) -> list[tuple[str | None, str | None]]:
     return [(each.key, each.value) for each in parse_stream(StringIO(text.removeprefix("\ufeff"), newline=""))]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # others run beside it
 @given(
     st.lists(st.sampled_from(LINES)),
     st.sampled_from(["\n", "\r\n"]),
@@ -115,7 +116,11 @@ def test_no_line_is_planned_twice() -> None:
     text = line.format("sync-whales") + "#" + line.format("sync-whales") + "#" + line.format("cleanup --if-due")
     plan = plan_cron(f"MAILTO=me\n{text}* * * * * echo cleanup\n")
     names = [[job.command for job in jobs] for jobs in (plan.present, plan.commented_out, plan.missing)]
-    assert names == [["sync-whales"], ["cleanup"], ["sync-markets", "send-alerts", "sync-positions", "compute-stats"]]
+    assert names == [
+        ["sync-whales"],
+        ["cleanup"],
+        ["sync-markets", "send-alerts", "publish", "sync-positions", "compute-stats"],
+    ]
 
 
 def test_numbers_ranges_and_other_answers() -> None:

@@ -30,7 +30,17 @@ finally:
 """
 
 NETWORK = {"httpx", "httpcore", "stamina", "ssl", "socket", "whalesync.exchanges.http"}
-HEAVY = {"sqlite_utils", "asyncio", "pydantic", "unittest", "pip", "whalesync.sandbox", "http.server", "apprise"}
+HEAVY = {
+    "sqlite_utils",
+    "asyncio",
+    "pydantic",
+    "unittest",
+    "pip",
+    "whalesync.sandbox",
+    "http.server",
+    "apprise",
+    "psycopg",
+}
 # Only a monitor, a terminal or another command needs these.
 OPTIONAL = {"urllib.request", "rich", "pygments", "markdown_it"}
 
@@ -71,6 +81,7 @@ def test_the_version_loads_nothing(db: Path) -> None:
         ("markets --json", "jobs"),
         ("alerts --json", "jobs"),
         ("send-alerts", "show"),
+        ("publish", "show"),
     ],
 )
 def test_what_asks_no_exchange_loads_no_network(db: Path, command: str, other: str) -> None:

@@ -422,3 +422,19 @@ def test_a_whale_that_only_merges_has_no_most_traded_market() -> None:
     """Merges are no volume; its trades are shown all the same."""
     page = whale_page(markets=[], trades=[trade(action="MERGE")])
     assert "MERGE" in page and "Most traded" not in page
+
+
+@pytest.mark.parametrize(
+    ("outcome", "label", "shown"),
+    [
+        ("YES", "Yes", "YES"),
+        ("NO", None, "NO"),
+        ("NO", "Celtics", "Celtics"),
+        ("YES", "A name that is long", "A name th…"),
+        (None, "Up", "Up"),
+        (None, None, "–"),
+    ],
+)
+def test_the_side_of_a_trade(outcome: str | None, label: str | None, shown: str) -> None:
+    """YES or NO, unless the exchange's name of the outcome says more."""
+    assert tables.side({"outcome": outcome, "outcome_label": label}) == shown

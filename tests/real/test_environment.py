@@ -114,9 +114,9 @@ def test_an_environment_of_nothing_but_a_path(host: Host, exchange: Sandbox) -> 
         "WHALESYNC_ENV_FILE": str(env_file),
     }
     host.environment = lambda **_: bare  # type: ignore[method-assign]  # nothing but this is set
-    for job in (*JOBS, "send-alerts"):
+    for job in (*JOBS, "send-alerts", "publish"):
         host.succeed(job, "--db", str(host.db))
-    assert host.rows("SELECT count(*) FROM sync_logs WHERE type = 'alerts'") == [(0,)]  # no rules, no row
+    assert host.rows("SELECT count(*) FROM sync_logs WHERE type IN ('alerts', 'publish')") == [(0,)]  # not set up
     del bare["WHALESYNC_ENV_FILE"]
     assert "OPINION_TRADE_API_KEY" in host.fail("sync-whales", "--db", str(host.db), code=2)
 

@@ -31,10 +31,10 @@ MOST_REQUESTS = 250  # until everything is stored, once nothing happens any more
 @cache
 def fill(second: int, name: str, action: str = BUY) -> Trade:
     """A fill; two of the same transaction (``name``) and action are equal."""
-    traded = action == BUY
+    price, shares, fee = (0.5, 2.0, 0.0) if action == BUY else (None, None, None)
     return Trade(
-        name, "1", "market", action, None, 1.0, 0.5 if traded else None, 2.0 if traded else None, 0.0 if traded else None,
-        None, second * 1000, token_id="7", fill_key_rule=TOKEN_FILL_KEY_RULE,
+        name, "1", "market", action, None, 1.0, price, shares, fee, None, second * 1000, token_id="7",
+        fill_key_rule=TOKEN_FILL_KEY_RULE,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import click
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from whalesync.jobs.table import JOBS
+from whalesync.jobs.table import JOBS, PUBLISH
 from whalesync.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ MODULES = {
     "setup": ("setup",),
     "host": ("crontab", "doctor", "metadata", "backup", "restore"),
     "verify": ("verify",),
-    "jobs": tuple(job.command for job in JOBS),
+    "jobs": tuple(job.command for job in JOBS if job is not PUBLISH),
+    "publish": (PUBLISH.command,),
 }
 """The modules and their commands, in the order in which the help lists them."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whalesync.cli.app import Command, new_app, now_ms, print_data, print_error, progress_line, step_logger
 from whalesync.errors import UsageError
+
+if TYPE_CHECKING:
+    from whalesync.settings import Settings
+    from whalesync.store.database import Database
 
 SEED = 7
 FEED_ROWS = 12
@@ -25,6 +29,9 @@ app = new_app()
 @app.command(cls=Command, rich_help_panel=PANEL)
 def demo(
     keep: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to put the database.")] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="URL", help="An empty PostgreSQL database to fill as well.")
+    ] = None,
 ) -> None:
     """Simulate both exchanges on loopback, run the jobs against them, show the result. No key, no network."""
     import shlex
@@ -36,9 +43,9 @@ def demo(
     from whalesync.exchanges.polymarket import RATE_LIMIT as POLYMARKET_RATE
     from whalesync.host.crontab import this_program
     from whalesync.jobs.dispatch import perform
-    from whalesync.jobs.table import JOBS
+    from whalesync.jobs.table import JOBS, PUBLISH
     from whalesync.sandbox import Polymarket, Sandbox, build_worlds
-    from whalesync.settings import Settings
+    from whalesync.settings import PUBLISH_URL, SOURCE, Settings
     from whalesync.store import feed, whales
     from whalesync.store.database import open_database
     from whalesync.store.whale_detail import whale_detail
@@ -58,6 +65,7 @@ def demo(
             DATA_URL.name: exchange.polymarket_data_url,
             GAMMA_URL.name: exchange.polymarket_gamma_url,
             POLYMARKET_RATE.name: str(RATE),
+            **({PUBLISH_URL.name: publish, SOURCE.name: "demo"} if publish else {}),
         }
         settings = Settings(path, values=values)
         print_error(
@@ -70,7 +78,10 @@ def demo(
         ]
         with open_database(path) as db:
             whales.add(db, watched, now_ms())
-        for job in (each for each in JOBS if not each.set_up):  # what the user has set up is not for simulated trades
+            if publish:
+                _check_is_free(settings, db)
+        # What the user has set up otherwise is not for simulated trades.
+        for job in (each for each in JOBS if not each.set_up or (publish and each is PUBLISH)):
             with progress_line() as report_progress:
                 run = perform(job, settings, log_step=step_logger(), report_progress=report_progress)
             print_error(f"whalesync {job.command}: {run.summary}")
@@ -88,6 +99,19 @@ def demo(
         tables.render_activity(feed.activity(db, "pro-plus", now, limit=FEED_ROWS), console, now)
     again = shlex.join([*this_program(), "--db", str(path), "whales", "list"])
     print_error(f"The demo's database is kept at {path}. Try: {again}")
+
+
+def _check_is_free(settings: Settings, db: Database) -> None:
+    """Keep simulated trades away from real ones.
+
+    Raises:
+        UsageError: the server has what other hosts have published.
+    """
+    from whalesync.jobs.publish import serving
+
+    with serving(settings, db) as (server, name):
+        if server.standing().others:
+            raise UsageError(f"the database has what others than {name!r} have published: name an empty one")
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)

@@ -20,6 +20,7 @@ from typing import Any
 from whalesync.alerts import rules, targets
 from whalesync.errors import (
     AuthenticationError,
+    NoDatabase,
     NotServed,
     OutOfTime,
     RateLimited,
@@ -32,12 +33,14 @@ from whalesync.exchanges import EXCHANGES, asked_for, key_of, secrets_of, title_
 from whalesync.exchanges.base import Exchange
 from whalesync.host import crontab
 from whalesync.host.restore import interrupted
-from whalesync.jobs.table import JOBS, MINUTE, SECOND, SYNC_WHALES
+from whalesync.jobs import publish
+from whalesync.jobs.table import JOBS, MINUTE, PUBLISH, SECOND, SYNC_WHALES
 from whalesync.redact import redact
 from whalesync.settings import (
     DB,
     ENV_FILE,
     PING_URL,
+    PUBLISH_URL,
     Setting,
     Settings,
     check_url,
@@ -50,7 +53,7 @@ from whalesync.store.database import open_existing
 from whalesync.store.file import RESTORE, SCHEMA_VERSION, beside
 from whalesync.store.sync_log import runs_of
 from whalesync.store.totals import progress_of
-from whalesync.text import counted, plain, size
+from whalesync.text import counted, duration, plain, size
 
 PROBE_SECONDS = 15.0
 CLOCK_WARNS_SECONDS = 5
@@ -145,6 +148,7 @@ def examine(
             "cron", *_cron(settings, crontab_text() or "", program, _are_regular(stored.starts if stored else (), now))
         ),
         Finding("alerts", *_alerts(settings, stored)),
+        Finding("postgresql", *_postgresql(settings)),
         Finding("pings", *_pings(settings.get(PING_URL))),
     ]
     secrets = secrets_of(settings)
@@ -391,6 +395,28 @@ def _alerts(settings: Settings, stored: _Stored | None) -> _Result:
     lost = stored.failed if stored else 0
     failed = f"; {counted(lost, 'message')} failed: see 'whalesync alerts'" if lost else ""
     return GOOD, f"{counted(len(found), 'rule')} in {path}{failed}"
+
+
+def _postgresql(settings: Settings) -> _Result:
+    """Connect as ``publish`` does, and look; nothing is made or changed."""
+    if not PUBLISH.is_set_up(settings):
+        return GOOD, f"off; with {PUBLISH_URL.name} set, publish copies the file to a server"
+    try:
+        with open_existing(settings.db) as db, publish.serving(settings, db) as (server, name):
+            found = server.standing()
+    except NoDatabase:
+        return NOT_CHECKED, "there is no database to publish yet"
+    except WhalesyncError as exc:
+        return WRONG, str(exc)
+    if not found.may_write:
+        return WRONG, "this user may not make the schema whalesync, or write to it: publish as its owner"
+    if found.missing_roles and found.schema:
+        missing = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in found.missing_roles)
+        return WRONG, f"roles of the tiers are missing: let an administrator run: {missing}"
+    when = (
+        "not published yet" if found.published is None else f"published {duration(round(found.published * SECOND))} ago"
+    )
+    return GOOD, f"server {found.version} may be written, schema {found.schema or 'not made yet'}; {name}: {when}"
 
 
 def _pings(url: str | None) -> _Result:

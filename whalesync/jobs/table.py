@@ -108,6 +108,17 @@ SEND_ALERTS = Job(
     runner="whalesync.jobs.send_alerts:run",
     set_up="whalesync.alerts.rules:are_set_up",
 )
+PUBLISH = Job(
+    command="publish",
+    type="publish",
+    summary="Copy what is new or changed to PostgreSQL.",
+    purpose="What is new or changed to PostgreSQL, every minute; without WHALESYNC_PUBLISH_URL it does nothing.",
+    cron="* * * * *",
+    interval=MINUTE,
+    may_take=10 * MINUTE,
+    runner="whalesync.jobs.publish:run",
+    set_up="whalesync.settings:publishing_is_set_up",
+)
 COMPUTE_STATS = Job(
     command="compute-stats",
     type="stats",
@@ -135,7 +146,7 @@ CLEANUP = Job(
     runner="whalesync.jobs.cleanup:run",
 )
 
-JOBS = (SYNC_MARKETS, SYNC_WHALES, SEND_ALERTS, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
+JOBS = (SYNC_MARKETS, SYNC_WHALES, SEND_ALERTS, PUBLISH, SYNC_POSITIONS, COMPUTE_STATS, CLEANUP)
 
 VERIFY = LoggedCommand(command="verify", type="verify")
 

@@ -12,13 +12,14 @@ from whalesync.records import BUY, SELL, TIER_DELAYS_MS, TOPIC
 from whalesync.store.stats import FEWEST_DECIDED
 from whalesync.store.whale_detail import WhaleDetail
 from whalesync.views import chart
-from whalesync.views.grid import COMFORT, Column, GrowingTable, cut_title, print_table, print_text
+from whalesync.views.grid import COMFORT, Column, GrowingTable, cut_end, cut_title, print_table, print_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Mapping[str, Any]
 
+SIDE_CELLS = 10  # of the name of an outcome
 SHOWN_POSITIONS = 10
 
 ACTION_STYLES = {BUY: "green", SELL: "magenta"}
@@ -256,8 +257,10 @@ def _price(row: Row) -> str:
 
 
 def side(row: Row) -> str:
-    """YES or NO, else the outcome as the exchange names it."""
-    return text.plain(row["outcome"] or row["outcome_label"]) or text.UNKNOWN
+    """YES or NO, or the outcome as the exchange names it where that says more: a team, or "Up"."""
+    outcome, label = row["outcome"] or "", text.plain(row["outcome_label"])
+    named = outcome if not label or label.casefold() == outcome.casefold() else label
+    return cut_end(named, SIDE_CELLS) or text.UNKNOWN
 
 
 def market_columns(rows: Sequence[Row], now: int) -> list[Column]:

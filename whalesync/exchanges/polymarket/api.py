@@ -54,18 +54,19 @@ class Api:
         """
         if isinstance(request, CountRequest):
             return self._fetch_volume(wallet, request.first_day, request.last_day)
-        for attempt in range(1, CURSOR_ATTEMPTS + 1):
+        for attempt in range(1, CURSOR_ATTEMPTS):
             try:
-                return self._fetch_activity(wallet, request)
+                return self._fetch_activity(wallet, request, parsing.LARGEST_PAGE - attempt + 1)
             except CursorRefused:
-                if attempt == CURSOR_ATTEMPTS:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
+                continue  # with another limit, or the cache would give the same page and cursor again
+        return self._fetch_activity(wallet, request, parsing.LARGEST_PAGE - CURSOR_ATTEMPTS + 1)
 
     def count_trades(self, wallet: str) -> int:
         """How many trades the exchange counts of a wallet; those of today, which are counted late, may be missing."""
         counted = self._fetch_volume(wallet, 0, int(self._clock()) // DAY).trades
-        return counted or len(self._fetch_activity(wallet, ActivityRequest(Work.POLL, 1, None)).entries)
+        return counted or len(
+            self._fetch_activity(wallet, ActivityRequest(Work.POLL, 1, None), parsing.LARGEST_PAGE).entries
+        )
 
     def list_positions(self, wallet: str) -> Holdings:
         """Read all pages of what a wallet holds; see ``positions``."""
@@ -92,7 +93,7 @@ class Api:
         self._clients.activity.get(ACTIVITY, {"user": NOBODY, "limit": 1})
         self._clients.gamma.get(MARKETS, {"limit": 1})
 
-    def _fetch_activity(self, wallet: str, request: ActivityRequest) -> Page:
+    def _fetch_activity(self, wallet: str, request: ActivityRequest, limit: int) -> Page:
         """One page of whole seconds; more pages only while all that they show is of one second."""
         healthy = self._is_healthy()
         here, there = int(self._clock()), (self.exchange_time() or 0) // 1000
@@ -104,7 +105,7 @@ class Api:
             "user": wallet,
             "start": first,
             "end": last,
-            "limit": parsing.LARGEST_PAGE,
+            "limit": limit,
             "sort_by": "TIMESTAMP",
             "sort_direction": "DESC",
             "exclude_deposits_withdrawals": "false",

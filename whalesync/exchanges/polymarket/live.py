@@ -16,6 +16,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from whalesync.errors import ExchangeError, OutOfTime, RequestRefused
+from whalesync.exchanges.polymarket import leaderboard, positions
+from whalesync.exchanges.polymarket.api import ACTIVITY, MARKETS, STATUS, VOLUME
 from whalesync.exchanges.polymarket.parsing import market_id
 from whalesync.text import counted, minute
 
@@ -26,7 +28,7 @@ CURSOR_PAGE = 100
 SETTLED = HOUR  # rows that are younger may still appear
 DAYS = 3
 LEAST_SUM_ERROR = 1e-5
-MARKETS = 20
+LOOKED_UP = 20
 
 #: what says that two rows are the same: everything that is final on the chain
 KEY = ("transaction_hash", "timestamp", "type", "condition_id", "token_id", "side", "size", "usdc_size")
@@ -133,10 +135,10 @@ class Checks:
         """Every path that the package uses answers, in the form that it reads."""
         user: dict[str, str | int] = {"user": self._wallet, "limit": 1}
         asked: list[tuple[Get, str, Mapping[str, str | int], str]] = [
-            (self._data, "/v2/activity", user, "data"),
-            (self._data, "/v2/positions", {**user, "filter_amount": 0}, "data"),
-            (self._data, "/v2/leaderboard", {"limit": 1, "time_period": "month", "sort_by": "PNL"}, "data"),
-            (self._gamma, "/markets/keyset", {"limit": 1}, "markets"),
+            (self._data, ACTIVITY, user, "data"),
+            (self._data, positions.PATH, {**user, "filter_amount": 0}, "data"),
+            (self._data, leaderboard.PATH, {"limit": 1, "time_period": "month", "sort_by": "PNL"}, "data"),
+            (self._gamma, MARKETS, {"limit": 1}, "markets"),
         ]
         for get, path, params, name in asked:
             if not isinstance(get(path, params).get(name), list):
@@ -146,7 +148,7 @@ class Checks:
 
     def status(self) -> str:
         """It says how far the index is behind the chain."""
-        body = self._data("/v2/status", {})
+        body = self._data(STATUS, {})
         fields = body.get("data", body)
         lag, age = fields["serving"]["lag_seconds"], fields["age_seconds"]
         return f"the index is {lag:.0f} s behind the chain, as measured {age:.0f} s ago"
@@ -215,16 +217,16 @@ class Checks:
         memory = self._memory
         if memory.cursor_at is None:
             params = self._params(1, self._until, "DESC") | {"limit": CURSOR_PAGE}
-            cursor = self._data("/v2/activity", params)["pagination"]["next_cursor"]
+            cursor = self._data(ACTIVITY, params)["pagination"]["next_cursor"]
             if not cursor:
                 raise CannotAsk(f"the wallet has no more than {CURSOR_PAGE} rows")
-            memory.following = _digest(self._data("/v2/activity", {**params, "cursor": cursor})["data"])
+            memory.following = _digest(self._data(ACTIVITY, {**params, "cursor": cursor})["data"])
             memory.cursor_at, memory.cursor, memory.params = self._now, cursor, params
         age = self._now - memory.cursor_at
         if age < HOUR:
             raise Later(f"after {minute((memory.cursor_at + HOUR) * 1000)}: run this again then, and a day later")
         try:
-            rows = self._data("/v2/activity", {**memory.params, "cursor": memory.cursor})["data"]
+            rows = self._data(ACTIVITY, {**memory.params, "cursor": memory.cursor})["data"]
         except RequestRefused as exc:
             raise Differs(f"after {age / HOUR:.0f} h it is refused ({exc})") from exc
         if _digest(rows) != memory.following:
@@ -237,7 +239,7 @@ class Checks:
         """The markets of trades are found in the market data by the id that the activity gives."""
         _, rows = self._walk()
         traded = dict.fromkeys(market_id(row["condition_id"]) for row in rows if row["type"] == "TRADE")
-        ids = [each for each in traded if not each.startswith("0x03")][:MARKETS]  # a combo is no market
+        ids = [each for each in traded if not each.startswith("0x03")][:LOOKED_UP]  # a combo is no market
         if not ids:
             raise CannotAsk("the wallet has no trade")
         found = {each: self._market(each) for each in ids}
@@ -249,19 +251,19 @@ class Checks:
 
     def closed_markets(self) -> str:
         """Without ``closed`` a look-up finds open markets only, so that both have to be asked for."""
-        (market,) = self._gamma("/markets/keyset", {"closed": "true", "limit": 1})["markets"]
+        (market,) = self._gamma(MARKETS, {"closed": "true", "limit": 1})["markets"]
         if market["closed"] is not True:
             raise Differs("closed=true lists an open market")
-        if self._gamma("/markets/keyset", {"condition_ids": market["conditionId"], "limit": 1})["markets"]:
+        if self._gamma(MARKETS, {"condition_ids": market["conditionId"], "limit": 1})["markets"]:
             raise Differs("a closed market is found without closed=true")
         return "a closed market is found with closed=true alone"
 
     def market_versions(self) -> str:
         """Without ``version`` the market data show V1 alone, so that both have to be named."""
-        listed = self._gamma("/markets/keyset", {"version": "v2", "limit": 1})["markets"]
+        listed = self._gamma(MARKETS, {"version": "v2", "limit": 1})["markets"]
         if not listed:
             raise CannotAsk("no open market of V2 is listed")
-        found = self._gamma("/markets/keyset", {"condition_ids": listed[0]["conditionId"], "limit": 1})["markets"]
+        found = self._gamma(MARKETS, {"condition_ids": listed[0]["conditionId"], "limit": 1})["markets"]
         if found:
             raise Differs("a market of V2 is found without version=v2, so naming both is needless")
         return "a market of V2 is found with version=v2 alone"
@@ -283,7 +285,7 @@ class Checks:
         rows: list[Row] = []
         cursor = None
         for _ in range(pages):
-            body = self._data("/v2/activity", params if cursor is None else {**params, "cursor": cursor})
+            body = self._data(ACTIVITY, params if cursor is None else {**params, "cursor": cursor})
             rows += body["data"]
             cursor = body["pagination"]["next_cursor"]
             if not cursor:
@@ -297,7 +299,7 @@ class Checks:
         }  # fmt: skip
 
     def _count(self, day: int) -> tuple[float, float, float]:
-        body = self._data("/v2/user-volume", {"user": self._wallet, "start": day * DAY, "end": day * DAY})
+        body = self._data(VOLUME, {"user": self._wallet, "start": day * DAY, "end": day * DAY})
         fields = body.get("data", body)
         return float(fields["trade_count"]), float(fields["volume"]), float(fields["volume_usdc"])
 
@@ -306,7 +308,7 @@ class Checks:
         for version in ("v1", "v2"):
             for closed in ("false", "true"):
                 params: dict[str, str | int] = {"condition_ids": condition, "closed": closed, "version": version}
-                if found := self._gamma("/markets/keyset", params)["markets"]:
+                if found := self._gamma(MARKETS, params)["markets"]:
                     market: Row = found[0]
                     return market
         return None

@@ -22,10 +22,17 @@ ALTER TABLE positions ADD COLUMN redeemed_profit REAL;
 UPDATE facts SET name = 'opinion_trade ' || name WHERE name IN ('clock_ahead', 'exchange_time');
 """
 
+INDEXES = """
+-- What has changed since a reader last looked.
+CREATE INDEX markets_by_revision ON markets (revision);
+CREATE INDEX positions_by_revision ON positions (revision);
+CREATE INDEX whale_activity_by_revision ON whale_activity (revision);
+"""
+
 
 def upgrade(db: Database) -> None:
     """Bring a file of schema 4 to schema 5, and give it the number by which others tell it from other files."""
-    schema_2.run(db, TABLES)
+    schema_2.run(db, TABLES + INDEXES)
     for view in ("activity", "holdings"):  # a market that is called like its topic is not named twice
         (sql,) = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", [view]).fetchone()
         db.execute(f"DROP VIEW {view}")
