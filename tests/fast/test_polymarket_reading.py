@@ -143,7 +143,7 @@ class Host:
 
 
 def connection(host: Host) -> Api:
-    return Api(cast(Clients, host), lambda _: None, clock=lambda: NOW)
+    return Api(cast(Clients, host), clock=lambda: NOW)
 
 
 def test_a_status_that_does_not_come_keeps_one_wallet_waiting_alone(monkeypatch: Any) -> None:

@@ -185,7 +185,7 @@ class DataOffice:
 
     def connection(self) -> Api:
         """Our adapter, over the host in memory."""
-        return Api(self.host, lambda text: None, clock=lambda: float(self.host.now))  # type: ignore[arg-type]
+        return Api(self.host, clock=lambda: float(self.host.now))  # type: ignore[arg-type]
 
     def sync(self, budget: int = UNLIMITED, order: random.Random | None = None) -> Run:
         """One run of sync-whales, with at most ``budget`` requests."""

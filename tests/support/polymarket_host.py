@@ -142,7 +142,7 @@ def reached(host: PolymarketHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         @contextmanager
         def connect(self, settings: Settings, **_: Any) -> Iterator[Api]:
             clients = cast(Clients, _Clients(host))
-            yield Api(clients, lambda text: None, lambda: NOW + host.elapsed)
+            yield Api(clients, lambda: NOW + host.elapsed)
 
     with monkeypatch.context() as patch:
         patch.setitem(EXCHANGES, "polymarket", Reached())

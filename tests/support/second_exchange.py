@@ -155,6 +155,9 @@ class SecondApi:
     def exchange_time(self) -> int | None:
         return self._client.latest_date
 
+    def trouble(self) -> str | None:
+        return None
+
     def sync_markets(self, catalog: Catalog) -> str:
         def markets() -> Task:
             (body,) = yield [lambda: self._client.get("/markets", {})]

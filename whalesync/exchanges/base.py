@@ -389,6 +389,9 @@ class Connection(Protocol):
     def exchange_time(self) -> int | None:
         """The exchange's own clock now (ms), as its latest response gave it; None if none did. No request."""
 
+    def trouble(self) -> str | None:
+        """What is wrong with the exchange although it answers, as far as its responses said; None if nothing is."""
+
     def sync_markets(self, catalog: Catalog) -> str:
         """Bring the exchange's markets up to date; returns a summary. The market source."""
 

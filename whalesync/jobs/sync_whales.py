@@ -53,6 +53,8 @@ def run(run: Run) -> None:
         work.work()
         for served in work.served:
             compare_clocks(run, served.exchange, served.connection)
+            if trouble := served.connection.trouble():
+                run.record_problem(served.exchange.title, trouble)
     work.finish()
 
 

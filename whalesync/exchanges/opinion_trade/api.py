@@ -106,6 +106,10 @@ class Api:
         """The exchange's own clock now (ms), as its latest response gave it; None if none did. No request."""
         return self._client.latest_date
 
+    def trouble(self) -> str | None:
+        """Nothing: the exchange does not say."""
+        return None
+
     def sync_markets(self, catalog: Catalog) -> str:
         """Bring the markets up to date; see ``markets``."""
         return markets.MarketSync(self, catalog).run()

@@ -93,7 +93,7 @@ class Polymarket:
             log_step=log_step,
         )
         with closing(clients):
-            yield Api(clients, log_step)
+            yield Api(clients)
 
 
 POLYMARKET = Polymarket()

@@ -33,15 +33,11 @@ class Api:
 
     Args:
         clients: make the requests.
-        log_step: told when the exchange's index lags.
         clock: this host's clock (s).
     """
 
-    def __init__(
-        self, clients: Clients, log_step: Callable[[str], None], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, clients: Clients, clock: Callable[[], float] = time.time) -> None:
         self._clients = clients
-        self._log_step = log_step
         self._clock = clock
         self._status_lock = threading.Lock()
         self._status: Status | None = None
@@ -79,6 +75,10 @@ class Api:
     def exchange_time(self) -> int | None:
         """The exchange's own clock now (ms), as a response gave it; None if none did. No request."""
         return self._clients.latest_date
+
+    def trouble(self) -> str | None:
+        """Why nothing could be concluded from what is not listed: the index lags, or does not say how far."""
+        return None if self._status is None else self._status.trouble
 
     def sync_markets(self, catalog: Catalog) -> str:
         """Bring the markets up to date; see ``markets``."""
@@ -142,31 +142,32 @@ class Api:
                 status = known
         if status is known:
             status.answered.wait(max(0.0, status.asked_at + STATUS_PATIENCE - now))
-            return status.healthy
+            return status.trouble is None
         try:
-            status.healthy = self._fetch_status()
+            status.trouble = self._fetch_trouble()
         finally:
             status.answered.set()
-        return status.healthy
+        return status.trouble is None
 
-    def _fetch_status(self) -> bool:
+    def _fetch_trouble(self) -> str | None:
         try:
             lag, age = parsing.parse_lag(self._clients.data.get(STATUS, {}))
         except ExchangeError as exc:
-            self._log_step(f"Polymarket does not say how far its index is behind: {exc}")
-            return False
-        healthy = lag <= HEALTHY_LAG and age <= HEALTHY_AGE
-        if not healthy:
-            self._log_step(f"Polymarket's index is {lag:.0f} s behind, as it was {age:.0f} s ago")
-        return healthy
+            return f"it is not known how far its index is behind the chain: {exc}"
+        if lag <= HEALTHY_LAG and age <= HEALTHY_AGE:
+            return None
+        return f"its index was {lag:.0f} s behind the chain {age:.0f} s ago, so new trades may come late"
 
 
 @dataclass(eq=False, slots=True)
 class Status:
-    """What the exchange says of its index: when it was asked (monotonic seconds), and its answer once there is one."""
+    """What the exchange says of its index: when it was asked (monotonic seconds), and its answer once there is one.
+
+    ``trouble``: why the index may not keep up with the chain; None if it does.
+    """
 
     asked_at: float
-    healthy: bool = False
+    trouble: str | None = "it has not said yet how far its index is behind the chain"
     answered: threading.Event = field(default_factory=threading.Event)
 
 

@@ -68,7 +68,7 @@ HISTORY = (Work.CATCH_UP, Work.BACKFILL)  # goes on while the index lags: a swee
 COUNTS = (Work.COUNT, Work.COUNT_AGAIN)
 MISSES = 3
 DAYS_COUNTED = 30
-UNREADABLE_PAGE = 3  # rows, none of which can be read: the exchange has changed its format
+UNREADABLE_PAGE = 20  # rows, none of which can be read: the exchange has changed its format
 
 
 class Pacing(NamedTuple):
