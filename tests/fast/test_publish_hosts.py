@@ -123,6 +123,19 @@ def test_a_market_known_by_its_title_does_not_replace_a_whole_one(first: Publish
     assert target.rows("SELECT DISTINCT category FROM whalesync.markets") == [("Sea",)]
 
 
+@pytest.mark.parametrize("whole_at", [NOW - HOUR, NOW + HOUR])
+def test_a_whole_market_replaces_one_known_by_its_title(first: Publisher, target: Target, whole_at: int) -> None:
+    """However old it is: one that has ended does not change any more."""
+    first.publish()
+    with first.db.write():
+        first.db.execute(
+            "UPDATE markets SET status = 'resolved', category = 'Sea', updated_at = ?, revision = ?",
+            (whole_at, first.db.revision()),
+        )
+    first.publish()
+    assert target.rows("SELECT DISTINCT status, category FROM whalesync.markets") == [("resolved", "Sea")]
+
+
 def test_a_file_restored_from_a_backup(first: Publisher, target: Target, tmp_path: Path) -> None:
     """What was made since the backup stays on the server; what the file fetches again, or anew, arrives once."""
     first.publish()

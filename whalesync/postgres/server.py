@@ -199,12 +199,13 @@ def serving(url: str, name: str) -> Iterator[Server]:
         yield Server(connection, name)
 
 
-def _replace(columns: Iterable[str], newer: str, age: str) -> str:
+def _replace(columns: Iterable[str], age: str, counts: str = "{newer}") -> str:
     """What happens to a row that is there already: the newer one stays, and one that says the same is not written."""
+    newer = counts.format(newer=f"excluded.{age} >= t.{age}")
     names = [name for name in columns if name != age]
     old, new = ", ".join(f"t.{name}" for name in names), ", ".join(f"excluded.{name}" for name in names)
     updates = ", ".join(f"{name} = excluded.{name}" for name in [*names, age])
-    return f"DO UPDATE SET {updates} WHERE excluded.{age} >= t.{age} {newer} AND ({old}) IS DISTINCT FROM ({new})"
+    return f"DO UPDATE SET {updates} WHERE {newer} AND ({old}) IS DISTINCT FROM ({new})"
 
 
 def _names(columns: Iterable[str], prefix: str = "") -> str:
@@ -212,8 +213,8 @@ def _names(columns: Iterable[str], prefix: str = "") -> str:
 
 
 _OWN_MARKETS = [name for name in MARKETS.names if name not in MARKETS.key]
-# A market that was met in a trade and is known by its title alone does not take the place of a whole one.
-_KEEP_WHOLE = "AND (excluded.status IS NOT NULL OR t.status IS NULL)"
+# A market that was met in a trade and is known by its title alone gives way to a whole one, however old that is.
+_WHOLE_FIRST = "CASE WHEN (excluded.status IS NULL) = (t.status IS NULL) THEN {newer} ELSE t.status IS NULL END"
 _OWN_WHALES = [name for name in WHALES.names if name not in WHALES.key]
 _OWN_POSITIONS = [name for name in POSITIONS.names if name not in ("address", "market_kind", "market_external_id")]
 _OWN_ACTIVITY = [name for name in ACTIVITY.names if name not in ("address", "market_kind", "market_external_id")]
@@ -235,7 +236,7 @@ _MERGES = {
         (),
         f"INSERT INTO whalesync.markets AS t ({_names(MARKETS.names)}) SELECT {_names(MARKETS.names)}"
         f" FROM pg_temp.staged ON CONFLICT (external_id, platform, kind)"
-        f" {_replace(_OWN_MARKETS, _KEEP_WHOLE, 'updated_at')}",
+        f" {_replace(_OWN_MARKETS, 'updated_at', _WHOLE_FIRST)}",
     ),
     WHALES.name: _Merge(
         (
@@ -245,19 +246,19 @@ _MERGES = {
         f"INSERT INTO whalesync.whales AS t (id, source_id, {_names(WHALES.names)})"
         f" SELECT w.id, %(source)s, {_names(WHALES.names, 's.')} FROM pg_temp.staged AS s"
         " JOIN whalesync.wallets AS w ON w.address = s.address AND w.platform = s.platform"
-        f" ON CONFLICT (id, source_id) {_replace(_OWN_WHALES, '', 'updated_at')}",
+        f" ON CONFLICT (id, source_id) {_replace(_OWN_WHALES, 'updated_at')}",
     ),
     POSITIONS.name: _Merge(
         (),
         f"INSERT INTO whalesync.positions AS t (whale_id, market_id, {_names(_OWN_POSITIONS)})"
         f" SELECT w.id, m.id, {_names(_OWN_POSITIONS, 's.')}{_NUMBERED}"
         " ON CONFLICT (whale_id, market_id, coalesce(outcome, outcome_label))"
-        f" {_replace(_OWN_POSITIONS, '', 'updated_at')}",
+        f" {_replace(_OWN_POSITIONS, 'updated_at')}",
     ),
     ACTIVITY.name: _Merge(
         (),
         f"INSERT INTO whalesync.whale_activity AS t (whale_id, market_id, {_names(_OWN_ACTIVITY)}, {_names(_VISIBLE)})"
         f" SELECT w.id, m.id, {_names(_OWN_ACTIVITY, 's.')}, {_names(_VISIBLE.values())}{_NUMBERED}"
-        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, '', 'observed_at')}",
+        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, 'observed_at')}",
     ),
 }
