@@ -247,6 +247,23 @@ def test_positions_of_two_hosts(first: Publisher, second: Publisher, target: Tar
     assert target.rows("SELECT shares FROM whalesync.positions") == [(1.0,)]
 
 
+def test_a_position_on_another_side(first: Publisher, target: Target) -> None:
+    """Its side becomes known, or turns out to be the other one: there is one row for its token."""
+    with first.db.write():
+        insert(
+            first.db, "positions", whale_id=1, market_id=1, platform="opinion_trade", token_id="7", outcome=None,
+            outcome_label="Perhaps", shares=1.0, first_seen_at=NOW, updated_at=NOW, revision=first.db.revision(),
+        )  # fmt: skip
+    for minutes, side in enumerate((None, "YES", "NO")):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE positions SET outcome = ?, updated_at = ?, revision = ?",
+                (side, NOW + minutes * MINUTE, first.db.revision()),
+            )
+        first.publish()
+        assert target.rows("SELECT token_id, outcome FROM whalesync.positions") == [("7", side)]
+
+
 def add(host: Publisher, fill: int) -> int:
     """A new fill of MOBY, or of the host's first wallet; returns its key."""
     address = host.db.value("SELECT address FROM whales ORDER BY id LIMIT 1")

@@ -230,6 +230,13 @@ _NUMBERED = (
     " JOIN whalesync.markets AS m ON m.external_id = s.market_external_id AND m.platform = s.platform"
     " AND m.kind = s.market_kind"
 )
+# A token is on one side of its market: a position that had another, or none, has taken that one since.
+_DROP_OTHER_SIDES = (
+    f"DELETE FROM whalesync.positions AS t USING (SELECT s.*, w.id AS whale_id, m.id AS market_id{_NUMBERED}) AS s"
+    " WHERE t.whale_id = s.whale_id AND t.market_id = s.market_id AND t.token_id = s.token_id"
+    " AND coalesce(t.outcome, t.outcome_label) <> coalesce(s.outcome, s.outcome_label)"
+    " AND t.updated_at <= s.updated_at"
+)
 
 _MERGES = {
     MARKETS.name: _Merge(
@@ -249,7 +256,7 @@ _MERGES = {
         f" ON CONFLICT (id, source_id) {_replace(_OWN_WHALES, 'updated_at')}",
     ),
     POSITIONS.name: _Merge(
-        (),
+        (_DROP_OTHER_SIDES,),
         f"INSERT INTO whalesync.positions AS t (whale_id, market_id, {_names(_OWN_POSITIONS)})"
         f" SELECT w.id, m.id, {_names(_OWN_POSITIONS, 's.')}{_NUMBERED}"
         " ON CONFLICT (whale_id, market_id, coalesce(outcome, outcome_label))"
