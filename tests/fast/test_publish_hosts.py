@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from support.postgres import Target, published
 from support.publisher import Publisher
-from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, insert, market, trade, whale
+from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, trade, whale
 
 from whalesync.host.backup import backup
 from whalesync.host.restore import restore
+from whalesync.records import FILL_KEY_RULE_BITS, TOKEN_FILL_KEY_RULE
 from whalesync.store import whales
 from whalesync.store.database import open_database
 
@@ -134,6 +135,27 @@ def test_a_whole_market_replaces_one_known_by_its_title(first: Publisher, target
         )
     first.publish()
     assert target.rows("SELECT DISTINCT status, category FROM whalesync.markets") == [("resolved", "Sea")]
+
+
+def test_a_trade_that_was_mined_again(first: Publisher, target: Target) -> None:
+    """It is seen at its new time alone, there and back again; fills of other transactions stay."""
+    key = 7 << FILL_KEY_RULE_BITS | TOKEN_FILL_KEY_RULE
+    with first.db.write():
+        for other in (0, 1 << FILL_KEY_RULE_BITS):
+            trade(first.db, 1, 1, NOW, fill_key=key + other, stored_at=NOW, revision=first.db.revision())
+    sql = (
+        "SELECT (extract(epoch FROM timestamp) * 1000)::bigint FROM whalesync.whale_activity"
+        f" WHERE fill_key & 15 = {TOKEN_FILL_KEY_RULE} AND superseded_at IS NULL ORDER BY fill_key"
+    )
+    for minutes, at in enumerate((NOW, NOW + 4 * SECOND, NOW)):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE whale_activity SET timestamp = ?, changed_at = ?, revision = ? WHERE fill_key = ?",
+                (at, NOW + (1 + minutes) * MINUTE, first.db.revision(), key),
+            )
+        first.publish()
+        assert target.rows(sql) == [(at,), (NOW,)]
+    assert first.differences() == [row for row in published(target) if row[-1]]
 
 
 def test_a_file_restored_from_a_backup(first: Publisher, target: Target, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from whalesync.errors import PublishError
 from whalesync.postgres import schema
 from whalesync.postgres.connection import Connection, connect, transaction
-from whalesync.records import TIER_DELAYS_MS
+from whalesync.records import FILL_KEY_RULE_BITS, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
 from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Cursor, Row, Table, Type
 
 CHANNEL = "whalesync_activity"
+FARTHEST_MOVE = "1 hour"  # of a trade in time, between two publishes of it
 SHARED_NAME_MINUTES = 10  # since a source last published, within which another file under its name is a mistake
 
 Cursors = Mapping[str, Cursor]
@@ -237,6 +238,17 @@ _DROP_OTHER_SIDES = (
     " AND coalesce(t.outcome, t.outcome_label) <> coalesce(s.outcome, s.outcome_label)"
     " AND t.updated_at <= s.updated_at"
 )
+# All fills of a transaction are in one block. Where that is mined again, a stored trade gets another time, and so
+# another row: the one at the time before counts no longer.
+_SUPERSEDE_MOVED = (
+    "UPDATE whalesync.whale_activity AS t SET superseded_at = s.observed_at, observed_at = s.observed_at"
+    f" FROM (SELECT s.*, w.id AS whale_id{_NUMBERED}) AS s"
+    f" WHERE s.fill_key & {2**FILL_KEY_RULE_BITS - 1} = {TOKEN_FILL_KEY_RULE} AND s.superseded_at IS NULL"
+    " AND s.observed_at > coalesce(s.stored_at, s.timestamp)"
+    " AND t.whale_id = s.whale_id AND t.fill_key = s.fill_key AND t.timestamp <> s.timestamp"
+    f" AND t.timestamp BETWEEN s.timestamp - interval '{FARTHEST_MOVE}' AND s.timestamp + interval '{FARTHEST_MOVE}'"
+    " AND t.superseded_at IS NULL AND t.observed_at < s.observed_at"
+)
 
 _MERGES = {
     MARKETS.name: _Merge(
@@ -263,7 +275,7 @@ _MERGES = {
         f" {_replace(_OWN_POSITIONS, 'updated_at')}",
     ),
     ACTIVITY.name: _Merge(
-        (),
+        (_SUPERSEDE_MOVED,),
         f"INSERT INTO whalesync.whale_activity AS t (whale_id, market_id, {_names(_OWN_ACTIVITY)}, {_names(_VISIBLE)})"
         f" SELECT w.id, m.id, {_names(_OWN_ACTIVITY, 's.')}, {_names(_VISIBLE.values())}{_NUMBERED}"
         f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, 'observed_at')}",
