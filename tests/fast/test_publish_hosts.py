@@ -107,6 +107,22 @@ def test_the_newest_observation_wins(first: Publisher, second: Publisher, target
     assert target.rows(sql) == [(3.0,)]
 
 
+def test_equal_fills_are_of_one_observation(first: Publisher, second: Publisher, target: Target) -> None:
+    """All of them are as new as the newest, also those that have not changed."""
+    sql = f"SELECT fee FROM whalesync.whale_activity WHERE fill_key = {hash_of(OTHER, 3)} ORDER BY fee"
+    first.publish()
+    for copy, fee, at in ((1, 1.0, NOW + 1), (2, 2.0, NOW + 2), (2, 3.0, NOW + 9)):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE whale_activity SET fee = ?, changed_at = ?, revision = ? WHERE fill_key = ? AND copy = ?",
+                (fee, at, first.db.revision(), hash_of(OTHER, 3), copy),
+            )
+        first.publish()
+    correct(second, OTHER, 3, 0.5, NOW + 5)
+    second.publish()
+    assert target.rows(sql) == [(1.0,), (3.0,)]
+
+
 def test_a_market_known_by_its_title_does_not_replace_a_whole_one(first: Publisher, target: Target) -> None:
     """A host that has met it in a trade, and has not read the exchange's list yet."""
     with first.db.write():

@@ -200,13 +200,16 @@ def serving(url: str, name: str) -> Iterator[Server]:
         yield Server(connection, name)
 
 
-def _replace(columns: Iterable[str], age: str, counts: str = "{newer}") -> str:
-    """What happens to a row that is there already: the newer one stays, and one that says the same is not written."""
+def _replace(columns: Iterable[str], age: str, counts: str = "{newer}", confirms: str = "false") -> str:
+    """What happens to a row that is there already: the newer one stays, and one that says the same is not written.
+
+    ``confirms``: unless this is true, because its age counts against what another host has seen in between.
+    """
     newer = counts.format(newer=f"excluded.{age} >= t.{age}")
     names = [name for name in columns if name != age]
     old, new = ", ".join(f"t.{name}" for name in names), ", ".join(f"excluded.{name}" for name in names)
     updates = ", ".join(f"{name} = excluded.{name}" for name in [*names, age])
-    return f"DO UPDATE SET {updates} WHERE {newer} AND ({old}) IS DISTINCT FROM ({new})"
+    return f"DO UPDATE SET {updates} WHERE {newer} AND (({old}) IS DISTINCT FROM ({new}) OR {confirms})"
 
 
 def _names(columns: Iterable[str], prefix: str = "") -> str:
@@ -221,6 +224,8 @@ _OWN_POSITIONS = [name for name in POSITIONS.names if name not in ("address", "m
 _OWN_ACTIVITY = [name for name in ACTIVITY.names if name not in ("address", "market_kind", "market_external_id")]
 _ACTIVITY_KEY = ("whale_id", "timestamp", "fill_key", "copy")
 _ACTIVITY_CONTENT = ["market_id", *(name for name in _OWN_ACTIVITY if name not in (*_ACTIVITY_KEY, "stored_at"))]
+# Not of trades that were stored and have not changed since: nearly all of those that two hosts have.
+_CHANGED_SINCE = "excluded.observed_at > greatest(t.observed_at, excluded.stored_at)"
 _VISIBLE = {
     f"visible_to_{tier.replace('-', '_')}_at": f"s.timestamp + interval '{delay} milliseconds'"
     for tier, delay in TIER_DELAYS_MS.items()
@@ -272,12 +277,12 @@ _MERGES = {
         f"INSERT INTO whalesync.positions AS t (whale_id, market_id, {_names(_OWN_POSITIONS)})"
         f" SELECT w.id, m.id, {_names(_OWN_POSITIONS, 's.')}{_NUMBERED}"
         " ON CONFLICT (whale_id, market_id, coalesce(outcome, outcome_label))"
-        f" {_replace(_OWN_POSITIONS, 'updated_at')}",
+        f" {_replace(_OWN_POSITIONS, 'updated_at', confirms='excluded.updated_at > t.updated_at')}",
     ),
     ACTIVITY.name: _Merge(
         (_SUPERSEDE_MOVED,),
         f"INSERT INTO whalesync.whale_activity AS t (whale_id, market_id, {_names(_OWN_ACTIVITY)}, {_names(_VISIBLE)})"
         f" SELECT w.id, m.id, {_names(_OWN_ACTIVITY, 's.')}, {_names(_VISIBLE.values())}{_NUMBERED}"
-        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, 'observed_at')}",
+        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, 'observed_at', confirms=_CHANGED_SINCE)}",
     ),
 }
