@@ -121,6 +121,16 @@ def test_no_right_to_make_the_schema(host: Publisher, target: Target) -> None:
     assert "permission denied for database" in failure(host)
 
 
+def test_the_schema_of_another_user(host: Publisher, target: Target) -> None:
+    """An administrator made it and lets us in, but what we grant on it would count for nothing."""
+    target.rows(f"CREATE SCHEMA whalesync; GRANT ALL ON SCHEMA whalesync TO {target.owner}")
+    line = failure(host)
+    assert "belongs to another user" in line
+    target.rows(line[line.index("ALTER") :])
+    host.publish()
+    assert target.value("SELECT count(*) FROM whalesync.activity_free", role="whalesync_free") == TRADES
+
+
 def test_no_right_to_write(host: Publisher, target: Target) -> None:
     """Another user than the one who made the schema."""
     host.publish()
