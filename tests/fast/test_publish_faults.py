@@ -131,6 +131,19 @@ def test_the_schema_of_another_user(host: Publisher, target: Target) -> None:
     assert target.value("SELECT count(*) FROM whalesync.activity_free", role="whalesync_free") == TRADES
 
 
+def test_functions_of_another_user(host: Publisher, target: Target) -> None:
+    """Those of a schema on our search_path are not called, however well their arguments fit."""
+    target.rows(
+        "CREATE FUNCTION public.has_table_privilege(text, text) RETURNS bool LANGUAGE sql AS 'SELECT false';"
+        "CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz 'infinity' $$;"
+        f"ALTER DATABASE {target.name} SET search_path = public, pg_catalog"
+    )
+    host.publish()
+    assert target.value("SELECT count(*) FROM whalesync.activity_free", role="whalesync_free") == TRADES
+    with serving(host.url, host.name) as server:
+        assert server.standing().may_write
+
+
 def test_no_right_to_write(host: Publisher, target: Target) -> None:
     """Another user than the one who made the schema."""
     host.publish()

@@ -96,8 +96,10 @@ def transaction(connection: Connection, seconds: float | None = None) -> Iterato
         PublishError: it was rolled back; or, if the connection broke at its end, that is not known.
     """
     with translated(), connection.transaction():
+        # Names mean PostgreSQL's own functions, whatever a schema on the user's search_path has under them.
         connection.execute(
-            f"SET LOCAL statement_timeout = '{seconds or STATEMENT_SECONDS}s';"
+            "SET LOCAL search_path = pg_catalog;"
+            f" SET LOCAL statement_timeout = '{seconds or STATEMENT_SECONDS}s';"
             f" SET LOCAL lock_timeout = '{LOCK_SECONDS}s';"
             f" SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
         )
