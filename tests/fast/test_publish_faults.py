@@ -70,7 +70,7 @@ def test_cut_in_the_middle_of_a_batch(host: Publisher, target: Target) -> None:
     with Proxy(target.server.port) as proxy:
         host.url = target.url(port=proxy.port)
         proxy.cut_after = 30_000
-        failure(host)
+        assert "closed the connection unexpectedly: " in failure(host)
         assert len(host.differences()) == 3
         assert host.publish().items == 3
     assert host.differences() == []

@@ -126,7 +126,7 @@ def _advice(text: str) -> str:
 
 def _text(exc: psycopg.Error, advice: str) -> str:
     """One line: of several attempts to connect the last, without the hints below it."""
-    lines = [line.strip() for line in (exc.diag.message_primary or str(exc)).splitlines()]
-    told = [line for line in lines if line and not line.endswith("?")] or [type(exc).__name__]
+    lines = (exc.diag.message_primary or str(exc)).splitlines()
+    told = [line.strip() for line in lines if line.strip() and line[0] != "\t"] or [type(exc).__name__]
     said = told[0] if exc.diag.message_primary else told[-1]
     return f"PostgreSQL: {said.removeprefix('- ').removeprefix('connection failed: ').removesuffix('.')}: {advice}"
