@@ -106,6 +106,17 @@ def test_what_differs_is_named_and_repaired(
     assert tuple(newest) == ("completed", 6)
 
 
+def test_trades_of_a_market_that_was_deleted(
+    published: Publisher, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They refer to the market that takes its place."""
+    target.rows("DELETE FROM whalesync.markets")
+    found = differences(published, capsys)
+    assert [each[0] for each in found] == ["markets", "positions", *["whale_activity"] * 6]
+    publish(published, capsys, "--repair", code=0)
+    assert published.differences() == []
+
+
 def test_the_file_is_a_part_of_the_server(
     published: Publisher, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,7 +70,7 @@ def test_cut_in_the_middle_of_a_batch(host: Publisher, target: Target) -> None:
     with Proxy(target.server.port) as proxy:
         host.url = target.url(port=proxy.port)
         proxy.cut_after = 30_000
-        failure(host)
+        assert "closed the connection unexpectedly: " in failure(host)
         assert len(host.differences()) == 3
         assert host.publish().items == 3
     assert host.differences() == []
@@ -119,6 +119,29 @@ def test_no_right_to_make_the_schema(host: Publisher, target: Target) -> None:
     target.server.make_role("guest")
     host.url = target.url(user="guest")
     assert "permission denied for database" in failure(host)
+
+
+def test_the_schema_of_another_user(host: Publisher, target: Target) -> None:
+    """An administrator made it and lets us in, but what we grant on it would count for nothing."""
+    target.rows(f"CREATE SCHEMA whalesync; GRANT ALL ON SCHEMA whalesync TO {target.owner}")
+    line = failure(host)
+    assert "belongs to another user" in line
+    target.rows(line[line.index("ALTER") :])
+    host.publish()
+    assert target.value("SELECT count(*) FROM whalesync.activity_free", role="whalesync_free") == TRADES
+
+
+def test_functions_of_another_user(host: Publisher, target: Target) -> None:
+    """Those of a schema on our search_path are not called, however well their arguments fit."""
+    target.rows(
+        "CREATE FUNCTION public.has_table_privilege(text, text) RETURNS bool LANGUAGE sql AS 'SELECT false';"
+        "CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz 'infinity' $$;"
+        f"ALTER DATABASE {target.name} SET search_path = public, pg_catalog"
+    )
+    host.publish()
+    assert target.value("SELECT count(*) FROM whalesync.activity_free", role="whalesync_free") == TRADES
+    with serving(host.url, host.name) as server:
+        assert server.standing().may_write
 
 
 def test_no_right_to_write(host: Publisher, target: Target) -> None:

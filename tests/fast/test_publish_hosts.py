@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from support.postgres import Target, published
 from support.publisher import Publisher
-from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, insert, market, trade, whale
+from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, trade, whale
 
 from whalesync.host.backup import backup
 from whalesync.host.restore import restore
+from whalesync.records import FILL_KEY_RULE_BITS, TOKEN_FILL_KEY_RULE
 from whalesync.store import whales
 from whalesync.store.database import open_database
 
@@ -106,6 +107,22 @@ def test_the_newest_observation_wins(first: Publisher, second: Publisher, target
     assert target.rows(sql) == [(3.0,)]
 
 
+def test_equal_fills_are_of_one_observation(first: Publisher, second: Publisher, target: Target) -> None:
+    """All of them are as new as the newest, also those that have not changed."""
+    sql = f"SELECT fee FROM whalesync.whale_activity WHERE fill_key = {hash_of(OTHER, 3)} ORDER BY fee"
+    first.publish()
+    for copy, fee, at in ((1, 1.0, NOW + 1), (2, 2.0, NOW + 2), (2, 3.0, NOW + 9)):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE whale_activity SET fee = ?, changed_at = ?, revision = ? WHERE fill_key = ? AND copy = ?",
+                (fee, at, first.db.revision(), hash_of(OTHER, 3), copy),
+            )
+        first.publish()
+    correct(second, OTHER, 3, 0.5, NOW + 5)
+    second.publish()
+    assert target.rows(sql) == [(1.0,), (3.0,)]
+
+
 def test_a_market_known_by_its_title_does_not_replace_a_whole_one(first: Publisher, target: Target) -> None:
     """A host that has met it in a trade, and has not read the exchange's list yet."""
     with first.db.write():
@@ -121,6 +138,40 @@ def test_a_market_known_by_its_title_does_not_replace_a_whole_one(first: Publish
         )
     first.publish()
     assert target.rows("SELECT DISTINCT category FROM whalesync.markets") == [("Sea",)]
+
+
+@pytest.mark.parametrize("whole_at", [NOW - HOUR, NOW + HOUR])
+def test_a_whole_market_replaces_one_known_by_its_title(first: Publisher, target: Target, whole_at: int) -> None:
+    """However old it is: one that has ended does not change any more."""
+    first.publish()
+    with first.db.write():
+        first.db.execute(
+            "UPDATE markets SET status = 'resolved', category = 'Sea', updated_at = ?, revision = ?",
+            (whole_at, first.db.revision()),
+        )
+    first.publish()
+    assert target.rows("SELECT DISTINCT status, category FROM whalesync.markets") == [("resolved", "Sea")]
+
+
+def test_a_trade_that_was_mined_again(first: Publisher, target: Target) -> None:
+    """It is seen at its new time alone, there and back again; fills of other transactions stay."""
+    key = 7 << FILL_KEY_RULE_BITS | TOKEN_FILL_KEY_RULE
+    with first.db.write():
+        for other in (0, 1 << FILL_KEY_RULE_BITS):
+            trade(first.db, 1, 1, NOW, fill_key=key + other, stored_at=NOW, revision=first.db.revision())
+    sql = (
+        "SELECT (extract(epoch FROM timestamp) * 1000)::bigint FROM whalesync.whale_activity"
+        f" WHERE fill_key & 15 = {TOKEN_FILL_KEY_RULE} AND superseded_at IS NULL ORDER BY fill_key"
+    )
+    for minutes, at in enumerate((NOW, NOW + 4 * SECOND, NOW)):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE whale_activity SET timestamp = ?, changed_at = ?, revision = ? WHERE fill_key = ?",
+                (at, NOW + (1 + minutes) * MINUTE, first.db.revision(), key),
+            )
+        first.publish()
+        assert target.rows(sql) == [(at,), (NOW,)]
+    assert first.differences() == [row for row in published(target) if row[-1]]
 
 
 def test_a_file_restored_from_a_backup(first: Publisher, target: Target, tmp_path: Path) -> None:
@@ -232,6 +283,23 @@ def test_positions_of_two_hosts(first: Publisher, second: Publisher, target: Tar
             )  # fmt: skip
         host.publish()
     assert target.rows("SELECT shares FROM whalesync.positions") == [(1.0,)]
+
+
+def test_a_position_on_another_side(first: Publisher, target: Target) -> None:
+    """Its side becomes known, or turns out to be the other one: there is one row for its token."""
+    with first.db.write():
+        insert(
+            first.db, "positions", whale_id=1, market_id=1, platform="opinion_trade", token_id="7", outcome=None,
+            outcome_label="Perhaps", shares=1.0, first_seen_at=NOW, updated_at=NOW, revision=first.db.revision(),
+        )  # fmt: skip
+    for minutes, side in enumerate((None, "YES", "NO")):
+        with first.db.write():
+            first.db.execute(
+                "UPDATE positions SET outcome = ?, updated_at = ?, revision = ?",
+                (side, NOW + minutes * MINUTE, first.db.revision()),
+            )
+        first.publish()
+        assert target.rows("SELECT token_id, outcome FROM whalesync.positions") == [("7", side)]
 
 
 def add(host: Publisher, fill: int) -> int:

@@ -14,7 +14,7 @@ from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Row, T
 Key = tuple[object, ...]
 
 _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint - 946684800000000"
-_DAY = "floor(extract(epoch FROM a.timestamp) / 86400)::bigint"
+_DAY = "floor(extract(epoch FROM r.timestamp) / 86400)::bigint"
 
 
 class Told(NamedTuple):
@@ -50,7 +50,7 @@ class Compared:
     @property
     def content(self) -> list[str]:
         """The columns that are compared."""
-        left_out = {*self.key, self.age, "platform", "address", "market_kind", "market_external_id", "stored_at"}
+        left_out = {*self.key, self.age, "platform", "address", "stored_at"}
         return [name for name in self.table.names if name not in left_out]
 
     def key_of(self, row: Row) -> Key:
@@ -78,11 +78,17 @@ COMPARED_POSITIONS = Compared(
     "(SELECT r.*, l.address, m.kind AS market_kind, m.external_id AS market_external_id FROM whalesync.positions AS r"
     f"{_OF_THE_SOURCE} JOIN whalesync.markets AS m ON m.id = r.market_id) AS r",
 )
-COMPARED_TRADES = Compared(ACTIVITY, ("timestamp", "fill_key", "copy"), "observed_at", "whalesync.whale_activity AS r")
+COMPARED_TRADES = Compared(
+    ACTIVITY,
+    ("timestamp", "fill_key", "copy"),
+    "observed_at",
+    "(SELECT r.*, m.kind AS market_kind, m.external_id AS market_external_id FROM whalesync.whale_activity AS r"
+    " LEFT JOIN whalesync.markets AS m ON m.id = r.market_id) AS r",
+)
 WHOLE = (COMPARED_MARKETS, COMPARED_WHALES, COMPARED_POSITIONS)
 """The tables that are compared row by row."""
 
-_DIGEST_OF_TRADE = digest.sql(ACTIVITY, (*COMPARED_TRADES.content, "timestamp", "fill_key", "copy"), "a.")
+_DIGEST_OF_TRADE = digest.sql(ACTIVITY, (*COMPARED_TRADES.content, "timestamp", "fill_key", "copy"), "r.")
 
 
 def digest_of_trade() -> digest.Digest:
@@ -96,9 +102,8 @@ def day_sums(server: Server, source: Source, since: int) -> Mapping[tuple[str, s
     with transaction(server.connection, SCHEMA_SECONDS):
         rows = server.connection.execute(
             f"SELECT l.platform, l.address, {_DAY}, count(*), sum({_DIGEST_OF_TRADE})"
-            " FROM whalesync.whale_activity AS a"
-            " JOIN whalesync.whales AS l ON l.id = a.whale_id AND l.source_id = %s"
-            " WHERE a.timestamp >= to_timestamp(%s) GROUP BY 1, 2, 3",
+            f" FROM {COMPARED_TRADES.source} JOIN whalesync.whales AS l ON l.id = r.whale_id AND l.source_id = %s"
+            " WHERE r.timestamp >= to_timestamp(%s) GROUP BY 1, 2, 3",
             [source.id, since // 1000],
         )
         for platform, address, day, trades, digests in rows:
@@ -110,10 +115,10 @@ def trades_of_day(server: Server, platform: str, address: str, day: int) -> dict
     """What the server has of a wallet on a day since 1970."""
     with transaction(server.connection):
         rows = server.connection.execute(
-            f"SELECT {_MICROSECONDS.format('a.timestamp')}, a.fill_key, a.copy::bigint, {_DIGEST_OF_TRADE},"
-            f" {_MICROSECONDS.format('a.observed_at')} FROM whalesync.whale_activity AS a"
-            " WHERE a.whale_id = (SELECT id FROM whalesync.wallets WHERE platform = %s AND address = %s)"
-            " AND a.timestamp >= to_timestamp(%s) AND a.timestamp < to_timestamp(%s)",
+            f"SELECT {_MICROSECONDS.format('r.timestamp')}, r.fill_key, r.copy::bigint, {_DIGEST_OF_TRADE},"
+            f" {_MICROSECONDS.format('r.observed_at')} FROM {COMPARED_TRADES.source}"
+            " WHERE r.whale_id = (SELECT id FROM whalesync.wallets WHERE platform = %s AND address = %s)"
+            " AND r.timestamp >= to_timestamp(%s) AND r.timestamp < to_timestamp(%s)",
             [platform, address, day * 86_400, (day + 1) * 86_400],
         )
         return {tuple(key): Told(number, observed) for *key, number, observed in rows}

@@ -96,8 +96,10 @@ def transaction(connection: Connection, seconds: float | None = None) -> Iterato
         PublishError: it was rolled back; or, if the connection broke at its end, that is not known.
     """
     with translated(), connection.transaction():
+        # Names mean PostgreSQL's own functions, whatever a schema on the user's search_path has under them.
         connection.execute(
-            f"SET LOCAL statement_timeout = '{seconds or STATEMENT_SECONDS}s';"
+            "SET LOCAL search_path = pg_catalog;"
+            f" SET LOCAL statement_timeout = '{seconds or STATEMENT_SECONDS}s';"
             f" SET LOCAL lock_timeout = '{LOCK_SECONDS}s';"
             f" SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
         )
@@ -124,7 +126,7 @@ def _advice(text: str) -> str:
 
 def _text(exc: psycopg.Error, advice: str) -> str:
     """One line: of several attempts to connect the last, without the hints below it."""
-    lines = [line.strip() for line in (exc.diag.message_primary or str(exc)).splitlines()]
-    told = [line for line in lines if line and not line.endswith("?")] or [type(exc).__name__]
+    lines = (exc.diag.message_primary or str(exc)).splitlines()
+    told = [line.strip() for line in lines if line.strip() and line[0] != "\t"] or [type(exc).__name__]
     said = told[0] if exc.diag.message_primary else told[-1]
     return f"PostgreSQL: {said.removeprefix('- ').removeprefix('connection failed: ').removesuffix('.')}: {advice}"

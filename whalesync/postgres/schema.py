@@ -242,6 +242,7 @@ def bring_up_to_date(connection: Connection) -> None:
             _check_encoding(connection)
             _make_roles(connection)
             connection.execute("CREATE SCHEMA IF NOT EXISTS whalesync")
+            _check_owner(connection)
         for step in STEPS[known:]:
             connection.execute(step)
         connection.execute("DELETE FROM whalesync.schema_version")
@@ -267,6 +268,18 @@ def _make_roles(connection: Connection) -> None:
     except errors.InsufficientPrivilege as exc:
         statements = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing)
         raise PublishError(f"PostgreSQL: this user may not make roles: let an administrator run: {statements}") from exc
+
+
+def _check_owner(connection: Connection) -> None:
+    """Who may make tables in a schema that somebody else owns may not open it to the roles."""
+    is_ours, user = connection.execute(
+        "SELECT pg_has_role(nspowner, 'USAGE'), current_user FROM pg_namespace WHERE nspname = 'whalesync'"
+    ).fetchone() or (False, "")
+    if not is_ours:
+        raise PublishError(
+            f"PostgreSQL: the schema whalesync belongs to another user: let an administrator run:"
+            f' ALTER SCHEMA whalesync OWNER TO "{user}";'
+        )
 
 
 def _check_encoding(connection: Connection) -> None:

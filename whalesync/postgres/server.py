@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from whalesync.errors import PublishError
 from whalesync.postgres import schema
 from whalesync.postgres.connection import Connection, connect, transaction
-from whalesync.records import TIER_DELAYS_MS
+from whalesync.records import FILL_KEY_RULE_BITS, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
 from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Cursor, Row, Table, Type
 
 CHANNEL = "whalesync_activity"
+FARTHEST_MOVE = "1 hour"  # of a trade in time, between two publishes of it
 SHARED_NAME_MINUTES = 10  # since a source last published, within which another file under its name is a mistake
 
 Cursors = Mapping[str, Cursor]
@@ -199,12 +200,16 @@ def serving(url: str, name: str) -> Iterator[Server]:
         yield Server(connection, name)
 
 
-def _replace(columns: Iterable[str], newer: str, age: str) -> str:
-    """What happens to a row that is there already: the newer one stays, and one that says the same is not written."""
+def _replace(columns: Iterable[str], age: str, counts: str = "{newer}", confirms: str = "false") -> str:
+    """What happens to a row that is there already: the newer one stays, and one that says the same is not written.
+
+    ``confirms``: unless this is true, because its age counts against what another host has seen in between.
+    """
+    newer = counts.format(newer=f"excluded.{age} >= t.{age}")
     names = [name for name in columns if name != age]
     old, new = ", ".join(f"t.{name}" for name in names), ", ".join(f"excluded.{name}" for name in names)
     updates = ", ".join(f"{name} = excluded.{name}" for name in [*names, age])
-    return f"DO UPDATE SET {updates} WHERE excluded.{age} >= t.{age} {newer} AND ({old}) IS DISTINCT FROM ({new})"
+    return f"DO UPDATE SET {updates} WHERE {newer} AND (({old}) IS DISTINCT FROM ({new}) OR {confirms})"
 
 
 def _names(columns: Iterable[str], prefix: str = "") -> str:
@@ -212,13 +217,15 @@ def _names(columns: Iterable[str], prefix: str = "") -> str:
 
 
 _OWN_MARKETS = [name for name in MARKETS.names if name not in MARKETS.key]
-# A market that was met in a trade and is known by its title alone does not take the place of a whole one.
-_KEEP_WHOLE = "AND (excluded.status IS NOT NULL OR t.status IS NULL)"
+# A market that was met in a trade and is known by its title alone gives way to a whole one, however old that is.
+_WHOLE_FIRST = "CASE WHEN (excluded.status IS NULL) = (t.status IS NULL) THEN {newer} ELSE t.status IS NULL END"
 _OWN_WHALES = [name for name in WHALES.names if name not in WHALES.key]
 _OWN_POSITIONS = [name for name in POSITIONS.names if name not in ("address", "market_kind", "market_external_id")]
 _OWN_ACTIVITY = [name for name in ACTIVITY.names if name not in ("address", "market_kind", "market_external_id")]
 _ACTIVITY_KEY = ("whale_id", "timestamp", "fill_key", "copy")
 _ACTIVITY_CONTENT = ["market_id", *(name for name in _OWN_ACTIVITY if name not in (*_ACTIVITY_KEY, "stored_at"))]
+# Not of trades that were stored and have not changed since: nearly all of those that two hosts have.
+_CHANGED_SINCE = "excluded.observed_at > greatest(t.observed_at, excluded.stored_at)"
 _VISIBLE = {
     f"visible_to_{tier.replace('-', '_')}_at": f"s.timestamp + interval '{delay} milliseconds'"
     for tier, delay in TIER_DELAYS_MS.items()
@@ -229,13 +236,31 @@ _NUMBERED = (
     " JOIN whalesync.markets AS m ON m.external_id = s.market_external_id AND m.platform = s.platform"
     " AND m.kind = s.market_kind"
 )
+# A token is on one side of its market: a position that had another, or none, has taken that one since.
+_DROP_OTHER_SIDES = (
+    f"DELETE FROM whalesync.positions AS t USING (SELECT s.*, w.id AS whale_id, m.id AS market_id{_NUMBERED}) AS s"
+    " WHERE t.whale_id = s.whale_id AND t.market_id = s.market_id AND t.token_id = s.token_id"
+    " AND coalesce(t.outcome, t.outcome_label) <> coalesce(s.outcome, s.outcome_label)"
+    " AND t.updated_at <= s.updated_at"
+)
+# All fills of a transaction are in one block. Where that is mined again, a stored trade gets another time, and so
+# another row: the one at the time before counts no longer.
+_SUPERSEDE_MOVED = (
+    "UPDATE whalesync.whale_activity AS t SET superseded_at = s.observed_at, observed_at = s.observed_at"
+    f" FROM (SELECT s.*, w.id AS whale_id{_NUMBERED}) AS s"
+    f" WHERE s.fill_key & {2**FILL_KEY_RULE_BITS - 1} = {TOKEN_FILL_KEY_RULE} AND s.superseded_at IS NULL"
+    " AND s.observed_at > coalesce(s.stored_at, s.timestamp)"
+    " AND t.whale_id = s.whale_id AND t.fill_key = s.fill_key AND t.timestamp <> s.timestamp"
+    f" AND t.timestamp BETWEEN s.timestamp - interval '{FARTHEST_MOVE}' AND s.timestamp + interval '{FARTHEST_MOVE}'"
+    " AND t.superseded_at IS NULL AND t.observed_at < s.observed_at"
+)
 
 _MERGES = {
     MARKETS.name: _Merge(
         (),
         f"INSERT INTO whalesync.markets AS t ({_names(MARKETS.names)}) SELECT {_names(MARKETS.names)}"
         f" FROM pg_temp.staged ON CONFLICT (external_id, platform, kind)"
-        f" {_replace(_OWN_MARKETS, _KEEP_WHOLE, 'updated_at')}",
+        f" {_replace(_OWN_MARKETS, 'updated_at', _WHOLE_FIRST)}",
     ),
     WHALES.name: _Merge(
         (
@@ -245,19 +270,19 @@ _MERGES = {
         f"INSERT INTO whalesync.whales AS t (id, source_id, {_names(WHALES.names)})"
         f" SELECT w.id, %(source)s, {_names(WHALES.names, 's.')} FROM pg_temp.staged AS s"
         " JOIN whalesync.wallets AS w ON w.address = s.address AND w.platform = s.platform"
-        f" ON CONFLICT (id, source_id) {_replace(_OWN_WHALES, '', 'updated_at')}",
+        f" ON CONFLICT (id, source_id) {_replace(_OWN_WHALES, 'updated_at')}",
     ),
     POSITIONS.name: _Merge(
-        (),
+        (_DROP_OTHER_SIDES,),
         f"INSERT INTO whalesync.positions AS t (whale_id, market_id, {_names(_OWN_POSITIONS)})"
         f" SELECT w.id, m.id, {_names(_OWN_POSITIONS, 's.')}{_NUMBERED}"
         " ON CONFLICT (whale_id, market_id, coalesce(outcome, outcome_label))"
-        f" {_replace(_OWN_POSITIONS, '', 'updated_at')}",
+        f" {_replace(_OWN_POSITIONS, 'updated_at', confirms='excluded.updated_at > t.updated_at')}",
     ),
     ACTIVITY.name: _Merge(
-        (),
+        (_SUPERSEDE_MOVED,),
         f"INSERT INTO whalesync.whale_activity AS t (whale_id, market_id, {_names(_OWN_ACTIVITY)}, {_names(_VISIBLE)})"
         f" SELECT w.id, m.id, {_names(_OWN_ACTIVITY, 's.')}, {_names(_VISIBLE.values())}{_NUMBERED}"
-        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, '', 'observed_at')}",
+        f" ON CONFLICT ({_names(_ACTIVITY_KEY)}) {_replace(_ACTIVITY_CONTENT, 'observed_at', confirms=_CHANGED_SINCE)}",
     ),
 }
