@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from whalesync.errors import ExchangeChanged, NotServed
 from whalesync.exchanges.base import Candidate
 from whalesync.exchanges.opinion_trade.leaderboard import read
+from whalesync.exchanges.polymarket import DATA_URL, GAMMA_URL, POLYMARKET
 from whalesync.sandbox import Books, Handler, Request, Sandbox, make_trade
+from whalesync.sandbox.polymarket import Polymarket, build_world
 from whalesync.sandbox.server import Fault
+from whalesync.settings import Settings
 
 ONE, TWO = "0x" + "A1" * 20, "0x" + "b2" * 20
 DAY = 86_400
@@ -86,3 +90,13 @@ def test_values_may_be_missing(site: Sandbox) -> None:
     rows = [{"walletAddress": ONE, "userName": "", "rankingValue": ""}]
     site.fault = replying(200, json.dumps({"errno": 0, "result": {"list": rows}}).encode())
     assert ask(site) == [Candidate(1, ONE.lower(), None, None)]
+
+
+def test_polymarket_is_asked_before_there_is_a_database(tmp_path: Path) -> None:
+    """On a new host there is not even the folder in which the rates are kept beside it."""
+    world = build_world(1, whales=2, days=2)
+    with Sandbox(Books(), Polymarket(world.books)) as sandbox:
+        values = {DATA_URL.name: sandbox.polymarket_data_url, GAMMA_URL.name: sandbox.polymarket_gamma_url}
+        settings = Settings(tmp_path / "data" / "whalesync.db", values=values)
+        found = POLYMARKET.discover(settings, by="profit", period="month", limit=9, log_step=lambda _: None)
+    assert {each.address for each in found} == set(world.whales)

@@ -42,15 +42,16 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
     with sandbox:
         assert sandbox.stdout is not None and sandbox.stderr is not None
         try:
-            lines = [sandbox.stdout.readline() for _ in range(20)]
+            lines = [sandbox.stdout.readline() for _ in range(21)]
             paste = "".join([*lines, "env >shown\n"])
-            other = {**base, "WHALESYNC_API_URL": "https://example.com", "OPINION_TRADE_API_KEY": "mine"}
+            mine = {"OPINION_TRADE_API_KEY": "mine", "WHALESYNC_PUBLISH_URL": "postgresql://example.com/mine"}
+            other = {**base, **mine, "WHALESYNC_API_URL": "https://example.com"}
             subprocess.run(["/bin/sh", "-ec", paste], env=other, cwd=tmp_path, check=True, timeout=60)
             shown = dict(line.split("=", 1) for line in (tmp_path / "shown").read_text().splitlines())
             environ = {**{name: shown[name] for name in base if name in shown}, "WHALESYNC_TIME_BUDGET": "3"}
             environ["WHALESYNC_ENV_FILE"] = shown["WHALESYNC_ENV_FILE"]
             assert Path(environ["WHALESYNC_ENV_FILE"]).stat().st_mode & 0o777 == 0o600
-            assert not (tmp_path / "w.db").exists() and "OPINION_TRADE_API_KEY" not in shown
+            assert not (tmp_path / "w.db").exists() and not mine.keys() & shown.keys()
             assert run("sync-whales", env=environ).returncode == 0
             watched = [
                 (row["platform"], row["label"])
@@ -59,6 +60,7 @@ def test_the_sandbox_prints_what_to_set_and_serves_until_it_is_stopped(tmp_path:
             assert Counter(platform for platform, _ in watched) == {"opinion_trade": 5, "polymarket": 5}
             assert {("opinion_trade", "Moby Dick"), ("polymarket", "Moby Dick")} < set(watched)
             assert len(json.loads(run("whales", "discover", "--json", env=environ).stdout)) >= 5
+            assert "/sandbox-alerts.toml" in "".join(run("alerts", env=environ).stdout.split())
             doctor = run("doctor", env=environ).stdout
             sandbox.send_signal(signal.SIGINT)
             assert sandbox.wait(timeout=20) == 130

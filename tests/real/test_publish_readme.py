@@ -62,14 +62,16 @@ def test_the_printed_commands(host: Publisher, postgres: Postgres, postgres_prog
         if statement.strip():
             with postgres.connect(target.name) as admin:
                 admin.execute(statement)
-    postgres.execute("GRANT whalesync_pro_plus, whalesync_pro TO web")
     assert [len(target.rows(sql, role="web")) for sql in feeds.strip().split(";\n")] == [4, 0, 0]
     assert target.value("SELECT count(*) FROM whalesync.whale_activity", role="analyst") == 5
 
     (listener,) = printed("python")
     assert len([line for line in listener.splitlines() if line.strip()]) <= 15
     listener = listener.replace("postgresql://web@db.example/whales", target.url(user="web", password="another"))
-    listener = listener.replace("activity_pro", "activity_pro_plus")
+    (view,) = re.findall(r"whalesync\.\w+", listener)
+    assert len(target.rows(f"SELECT * FROM {view}", role="web")) == 4  # with the rights that are printed
+    postgres.execute("GRANT whalesync_pro_plus TO web")
+    listener = listener.replace(view, "whalesync.activity_pro_plus")
     process = subprocess.Popen([sys.executable, "-c", ENDS + listener], stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None

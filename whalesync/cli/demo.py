@@ -109,9 +109,9 @@ def _check_is_free(settings: Settings, db: Database) -> None:
     """
     from whalesync.jobs.publish import serving
 
-    with serving(settings, db) as (server, name):
+    with serving(settings, db) as (server, _):
         if server.standing().others:
-            raise UsageError(f"the database has what others than {name!r} have published: name an empty one")
+            raise UsageError("other hosts have published to this database: name an empty one")
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)
@@ -130,7 +130,7 @@ def sandbox(
     from whalesync.host.env_file import with_values
     from whalesync.sandbox import Polymarket, Sandbox, build_worlds
     from whalesync.sandbox.polymarket import Limits
-    from whalesync.settings import DB, ENV_FILE, Settings, default_env_file
+    from whalesync.settings import ALERTS_FILE, DB, ENV_FILE, SETTINGS, Settings, default_env_file
 
     # About a trade a minute, so that whoever tries a crontab sees them arrive.
     ours, theirs = build_worlds(SEED, days=2, trades_per_day=300, stalls=True)
@@ -140,6 +140,7 @@ def sandbox(
         raise UsageError(f"port {port} cannot be used ({exc.strerror}): choose another with --port") from exc
     settings = Settings.load()
     file = (settings.env_file or default_env_file()).with_name("sandbox.env")
+    alerts = file.with_name("sandbox-alerts.toml")  # the user's own rules would announce simulated trades
     values = {
         API_KEY.name: exchange.key,
         API_URL.name: exchange.url,
@@ -147,13 +148,16 @@ def sandbox(
         DATA_URL.name: exchange.polymarket_data_url,
         GAMMA_URL.name: exchange.polymarket_gamma_url,
         DB.name: str(settings.db.with_name("sandbox.db")),
+        ALERTS_FILE.name: str(alerts),
     }
+    declared = [*SETTINGS, *OPINION_TRADE.settings, *POLYMARKET.settings]
     of_both = ((OPINION_TRADE.name, ours.whales, NAMES), (POLYMARKET.name, theirs.whales, POLYMARKET_NAMES))
     add = shlex.join([*this_program(), "whales", "add"])
     print_data(
-        # The environment would win over the env file, and lead into the real database.
-        f"unset {' '.join(values)}\n"
-        f"(umask 077; mkdir -p {shlex.quote(str(file.parent))}; cat >{shlex.quote(str(file))}) <<'END'\n"
+        # The environment would win over the env file, and lead into the real database, or a real PostgreSQL server.
+        f"unset {' '.join(each.name for each in declared)}\n"
+        f"(umask 077; mkdir -p {shlex.quote(str(file.parent))}; : >>{shlex.quote(str(alerts))};"
+        f" cat >{shlex.quote(str(file))}) <<'END'\n"
         f"{with_values('', values)}END\n"
         f"export {ENV_FILE.name}={shlex.quote(str(file))}\n"
         + "".join(

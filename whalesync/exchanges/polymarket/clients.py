@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,6 +135,8 @@ def rate_file(url: str, db: Path) -> Callable[[str], Path]:
             pass
         else:
             return lambda name: folder / f"{parts.hostname}.{name}.rate"
+    with suppress(OSError):  # the first use of a rate says what is wrong
+        db.parent.mkdir(parents=True, exist_ok=True)  # before the first job there may be none
     return lambda name: db.with_name(f"{db.name}.polymarket.{name}.rate")
 
 
