@@ -2,7 +2,7 @@
 
 from whalesync.errors import SettingsError
 
-INSTALL = "pip install 'whalesync[postgres]'"
+INSTALL = "pipx inject whalesync 'psycopg[binary]>=3.2,<4' (without pipx: README, Upgrade)"
 
 
 def check_driver() -> None:
