@@ -21,7 +21,7 @@ from whalesync.store.database import Database, open_database
 from whalesync.store.whales import WatchEntry
 
 HIDDEN = "s3cr3tPartOfTheAddress42"
-INSTALL = "alerts to discord://… need apprise: pip install 'whalesync[alerts]'"
+INSTALL = "alerts to discord://… need apprise: pipx inject whalesync 'apprise>=2.3,<3' (without pipx: README, Upgrade)"
 DAY = 86_400_000
 
 
@@ -162,10 +162,7 @@ def test_doctor_checks_the_rules(with_rule: Host, monkeypatch: pytest.MonkeyPatc
         queue(db, FIRST, "failed")
     assert doctor_line(with_rule).endswith("; 1 message failed: see 'whalesync alerts'")
     monkeypatch.setattr("whalesync.alerts.targets.find_spec", lambda _: None)
-    assert (
-        doctor_line(with_rule)
-        == "WRONG        alerts      alerts to discord://… need apprise: pip install 'whalesync[alerts]'"
-    )
+    assert doctor_line(with_rule) == f"WRONG        alerts      {INSTALL}"
     with_rule.write('name = "a"\nto = ["https://a.example"]', mode=0o644)
     assert doctor_line(with_rule).startswith("WRONG") and "chmod 600" in doctor_line(with_rule)
     with_rule.write('name = "a"\nto = ["https://a.example"]\nwhales = ["Moby Dick"]')
@@ -243,4 +240,4 @@ def test_the_job_says_how_to_install_what_is_missing(with_rule: Host, monkeypatc
         for number, name in enumerate(("https://a.example/…", "discord://…")):
             queue(db, Target("big buys", name, 1), *["pending"] * number)
     result = with_rule.cli("send-alerts")
-    assert result.code == 2 and "pip install 'whalesync[alerts]'" in result.err
+    assert result.code == 2 and INSTALL in result.err

@@ -226,7 +226,7 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_scheme() -> None:
 def test_without_apprise_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Webhooks do not need it."""
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(SettingsError, match=r"discord://… need apprise: pip install 'whalesync\[alerts\]'"):
+    with pytest.raises(SettingsError, match=r"discord://… need apprise: pipx inject whalesync 'apprise"):
         target_for(f"discord://1/{HIDDEN}", None)
     target_for("https://a.example/hook", SECRET)
 

@@ -288,7 +288,7 @@ def test_verify_says_whether_the_file_is_complete(cli: Cli, exchange: Books, tmp
     cli("sync-whales")
     for options in ((), ("--deep",), ("--repair",)):
         found = cli("verify", *options)
-        assert (found.code, found.err) == (0, "") and "The file is complete." in found.out
+        assert (found.code, found.err) == (0, "") and "Every wallet adds up." in found.out
     with closing(sqlite3.connect(tmp_path / "whales.db")) as db, db:
         db.execute("DELETE FROM whale_activity WHERE id = 1")
     table = cli("verify")

@@ -27,7 +27,7 @@ HAND_OVER_SECONDS = 0.25  # for a thread to say what became of a request that en
 PACE_SECONDS = 1.0  # between two messages to a service; apprise's own, up to 5.5, would delay twenty by two minutes
 LONGEST_PAUSE = 86_400.0  # seconds; a target may ask for more, but no delivery is tried for longer
 SECRET_PREFIX = "whsec_"  # noqa: S105  (what each secret begins with)
-INSTALL = "pip install 'whalesync[alerts]'"
+INSTALL = "pipx inject whalesync 'apprise>=2.3,<3' (without pipx: README, Upgrade)"
 
 _STATUS = re.compile(r"\berror=(\d{3})\b")  # how apprise logs the HTTP status of a refusal
 

@@ -109,9 +109,9 @@ def _check_is_free(settings: Settings, db: Database) -> None:
     """
     from whalesync.jobs.publish import serving
 
-    with serving(settings, db) as (server, name):
+    with serving(settings, db) as (server, _):
         if server.standing().others:
-            raise UsageError(f"the database has what others than {name!r} have published: name an empty one")
+            raise UsageError("other hosts have published to this database: name an empty one")
 
 
 @app.command(cls=Command, rich_help_panel=PANEL)

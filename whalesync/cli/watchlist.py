@@ -62,7 +62,7 @@ def discover(
     add_them: Annotated[bool, typer.Option("--add", help="Put them on the watch list.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Wallets worth watching, from the leaderboard of Opinion.Trade or of another --exchange.
+    """Wallets worth watching, from the leaderboard of an exchange (Opinion.Trade unless --exchange says otherwise).
 
     Examples: whalesync whales discover · whalesync whales discover --by volume --period week --limit 5 --add
     """

@@ -31,7 +31,8 @@ def run(run: Run) -> None:
         connected = exchange.connect(run.settings, first_backoff=FIRST_BACKOFF, until=until, log_step=run.log_step)
         try:
             with connected as connection:
-                summaries.append(connection.sync_markets(StoredCatalog(run, exchange, until)))
+                summary = connection.sync_markets(StoredCatalog(run, exchange, until))
+                summaries.append(f"{exchange.title}: {summary}" if len(asked) > 1 else summary)
                 compare_clocks(run, exchange, connection)
         except (ExchangeError, OutOfTime) as exc:
             run.record_nothing_done(exchange, exc)

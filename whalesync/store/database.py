@@ -260,7 +260,7 @@ def open_existing(path: Path) -> Database:
         StoreError: as ``open_database``.
     """
     if not header(path):
-        raise NoDatabase(f"there is no database at {path} yet: the first job or 'whalesync whales add' makes it")
+        raise NoDatabase(f"there is no database at {path} yet: 'whalesync setup' or 'whalesync whales add' makes it")
     database = open_database(path)
     database.execute("PRAGMA query_only = ON")
     return database

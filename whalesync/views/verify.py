@@ -33,7 +33,7 @@ def render(verdicts: Sequence[Verdict], console: Console) -> None:
         if each.repaired:
             print_text(console, f"- {name}: {text.plain(each.repaired)}", indent=2)
     if all(each.ok for each in verdicts):
-        print_text(console, "The file is complete.", "green")
+        print_text(console, "Every wallet adds up.", "green")
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
