@@ -1,17 +1,15 @@
-"""Checks of Polymarket's assumptions on the live service: what they need to be made from a host, and again later."""
+"""``doctor --live``: make the live checks of Polymarket from this host, and keep what later ones compare with."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from whalesync.errors import SettingsError
-from whalesync.exchanges.polymarket import DATA_URL, GAMMA_URL, POLYMARKET, RATE_LIMIT
-from whalesync.exchanges.polymarket.clients import Clients
+from whalesync.exchanges.polymarket import POLYMARKET
 from whalesync.exchanges.polymarket.live import Check, Memory, check_all
 from whalesync.host.env_file import write_private
 from whalesync.settings import Settings
@@ -23,9 +21,8 @@ def check_live(settings: Settings, wallet: str, *, now: int, log_step: Callable[
     """Make all checks with a wallet, and remember what later ones compare with. ``now``: ms.
 
     Raises:
-        SettingsError: the file that remembers cannot be read or written.
+        SettingsError: a setting is wrong, or the file that remembers cannot be read or written.
     """
-    POLYMARKET.check_settings(settings)
     path = memory_file(settings)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,17 +30,8 @@ def check_live(settings: Settings, wallet: str, *, now: int, log_step: Callable[
         memory = Memory(**memories.get(wallet, {}))
     except (OSError, ValueError, TypeError, AttributeError) as exc:
         raise SettingsError(f"{path}, which remembers earlier checks, cannot be used ({exc}): remove it") from exc
-    clients = Clients(
-        settings.get(DATA_URL),
-        settings.get(GAMMA_URL),
-        settings.get(RATE_LIMIT),
-        settings.db,
-        title=POLYMARKET.title,
-        first_backoff=1.0,
-        until=time.monotonic() + SECONDS,
-        log_step=log_step,
-    )
-    with closing(clients):
+    until = time.monotonic() + SECONDS
+    with POLYMARKET.clients(settings, first_backoff=1.0, until=until, log_step=log_step) as clients:
         checks = check_all(wallet, clients.activity.get, clients.gamma.get, memory, now=now // 1000)
     try:
         write_private(path, json.dumps({**memories, wallet: asdict(memory)}, indent=1) + "\n")
@@ -53,5 +41,5 @@ def check_live(settings: Settings, wallet: str, *, now: int, log_step: Callable[
 
 
 def memory_file(settings: Settings) -> Path:
-    """Where it is remembered what later checks compare with."""
+    """The file that keeps what later checks compare with."""
     return settings.db.with_name(f"{settings.db.name}.live.json")

@@ -13,6 +13,7 @@ from whalesync.settings import Setting, Settings, base_url, whole_number
 
 if TYPE_CHECKING:
     from whalesync.exchanges.polymarket.api import Api
+    from whalesync.exchanges.polymarket.clients import Clients
 
 DATA_URL = Setting[str](
     "WHALESYNC_POLYMARKET_DATA_URL",
@@ -32,7 +33,6 @@ RATE_LIMIT = Setting[int](
     whole_number(1, 10_000),
     18,
 )
-
 
 DISCOVER_SECONDS = 30.0
 
@@ -79,6 +79,15 @@ class Polymarket:
     ) -> Iterator[Api]:
         """Connect to the exchange; see ``whalesync.exchanges.base.Exchange``."""
         from whalesync.exchanges.polymarket.api import Api
+
+        with self.clients(settings, first_backoff=first_backoff, until=until, log_step=log_step) as clients:
+            yield Api(clients, log_step)
+
+    @contextmanager
+    def clients(
+        self, settings: Settings, *, first_backoff: float, until: float, log_step: Callable[[str], None]
+    ) -> Iterator[Clients]:
+        """The HTTP clients alone, for those who make other requests than the jobs do; parameters as for ``connect``."""
         from whalesync.exchanges.polymarket.clients import Clients
 
         self.check_settings(settings)
@@ -93,7 +102,7 @@ class Polymarket:
             log_step=log_step,
         )
         with closing(clients):
-            yield Api(clients, log_step)
+            yield clients
 
 
 POLYMARKET = Polymarket()

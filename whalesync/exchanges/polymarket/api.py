@@ -12,7 +12,7 @@ from whalesync.exchanges.polymarket import leaderboard, markets, parsing, positi
 from whalesync.exchanges.polymarket.clients import Clients
 from whalesync.exchanges.polymarket.pages import ActivityRequest, CountRequest, Page, Volume, Work
 
-ACTIVITY, VOLUME, STATUS, MARKETS = "/activity", "/user-volume", "/status", "/markets/keyset"
+ACTIVITY, VOLUME, STATUS = "/activity", "/user-volume", "/status"
 
 OVERLAP_SECONDS = 600  # of the first poll of a wallet
 CACHE_SECONDS = 15  # a page may be as old
@@ -88,7 +88,7 @@ class Api:
     def check(self) -> None:
         """Make a request to each host."""
         self._clients.activity.get(ACTIVITY, {"user": NOBODY, "limit": 1})
-        self._clients.gamma.get(MARKETS, {"limit": 1})
+        self._clients.gamma.get(markets.PATH, {"limit": 1})
 
     def _fetch_activity(self, wallet: str, request: ActivityRequest) -> Page:
         """One page of whole seconds; more pages only while all that they show is of one second."""
@@ -97,15 +97,7 @@ class Api:
         at = min(here, there or here) - CACHE_SECONDS  # a clock that runs ahead must not make a page too new
         first = max(1, at - OVERLAP_SECONDS if request.first is None else request.first)
         last = max(here, there) + AHEAD_SECONDS if request.last is None else request.last
-        params: dict[str, str | int] = {
-            "user": wallet,
-            "start": first,
-            "end": last,
-            "limit": parsing.LARGEST_PAGE,
-            "sort_by": "TIMESTAMP",
-            "sort_direction": "DESC",
-            "exclude_deposits_withdrawals": "false",
-        }
+        params = activity_params(wallet, first, last)
         rows, cursor = parsing.parse_list(self._clients.activity.get(ACTIVITY, params))
         cursors: set[str] = set()
         while cursor is not None and not _has_whole_second(parsing.seconds_of(rows, at)):
@@ -121,7 +113,7 @@ class Api:
         return parsing.parse_page(rows, first, last, more=cursor is not None, at=at, healthy=healthy)
 
     def _fetch_volume(self, wallet: str, first_day: int, last_day: int) -> Volume:
-        params: dict[str, str | int] = {"user": wallet, "start": max(1, first_day * DAY), "end": last_day * DAY}
+        params = volume_params(wallet, first_day, last_day)
         return parsing.parse_volume(self._clients.data.get(VOLUME, params))
 
     def _is_healthy(self) -> bool:
@@ -146,6 +138,24 @@ class Api:
 
 class CursorRefused(RequestRefused):
     """The exchange refuses to go on where a page ended; what was asked for has to be asked again."""
+
+
+def activity_params(wallet: str, first: int, last: int, direction: str = "DESC") -> dict[str, str | int]:
+    """The query for a wallet's rows from second ``first`` to ``last``; ``direction`` DESC: the newest first."""
+    return {
+        "user": wallet,
+        "start": first,
+        "end": last,
+        "limit": parsing.LARGEST_PAGE,
+        "sort_by": "TIMESTAMP",
+        "sort_direction": direction,
+        "exclude_deposits_withdrawals": "false",
+    }
+
+
+def volume_params(wallet: str, first_day: int, last_day: int) -> dict[str, str | int]:
+    """The query for the counts of some UTC days, numbered since 1970, both included."""
+    return {"user": wallet, "start": max(1, first_day * DAY), "end": last_day * DAY}
 
 
 def _has_whole_second(seconds: list[int]) -> bool:

@@ -1,8 +1,8 @@
-"""What the package assumes of the live Polymarket, checked there with one wallet: an hour, a day, and a few requests.
+"""Check on the live Polymarket, with one wallet, what the package assumes of it.
 
 The package was written from Polymarket's documentation, its official client and what others have recorded, without
 a live request. Each check compares one assumption with what the exchange answers now. Some can only be made by asking
-again later: what they compare with is remembered.
+again after an hour or a day: what they compare with is remembered.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from whalesync.errors import ExchangeError, OutOfTime, RequestRefused
-from whalesync.exchanges.polymarket import leaderboard, positions
-from whalesync.exchanges.polymarket.api import ACTIVITY, MARKETS, STATUS, VOLUME
+from whalesync.exchanges.polymarket import leaderboard, markets, positions
+from whalesync.exchanges.polymarket.api import ACTIVITY, STATUS, VOLUME, activity_params, volume_params
+from whalesync.exchanges.polymarket.gamma import is_listed
 from whalesync.exchanges.polymarket.parsing import market_id
 from whalesync.text import counted, minute
 
 HOUR, DAY = 3_600, 86_400
-PAGE = 1_000
 MOST_PAGES = 5  # of one walk
 CURSOR_PAGE = 100
 SETTLED = HOUR  # rows that are younger may still appear
@@ -138,7 +138,7 @@ class Checks:
             (self._data, ACTIVITY, user, "data"),
             (self._data, positions.PATH, {**user, "filter_amount": 0}, "data"),
             (self._data, leaderboard.PATH, {"limit": 1, "time_period": "month", "sort_by": "PNL"}, "data"),
-            (self._gamma, MARKETS, {"limit": 1}, "markets"),
+            (self._gamma, markets.PATH, {"limit": 1}, "markets"),
         ]
         for get, path, params, name in asked:
             if not isinstance(get(path, params).get(name), list):
@@ -216,7 +216,7 @@ class Checks:
         """A cursor is taken after an hour, and after a day. The package keeps none for longer than a moment."""
         memory = self._memory
         if memory.cursor_at is None:
-            params = self._params(1, self._until, "DESC") | {"limit": CURSOR_PAGE}
+            params = activity_params(self._wallet, 1, self._until) | {"limit": CURSOR_PAGE}
             cursor = self._data(ACTIVITY, params)["pagination"]["next_cursor"]
             if not cursor:
                 raise CannotAsk(f"the wallet has no more than {CURSOR_PAGE} rows")
@@ -239,7 +239,7 @@ class Checks:
         """The markets of trades are found in the market data by the id that the activity gives."""
         _, rows = self._walk()
         traded = dict.fromkeys(market_id(row["condition_id"]) for row in rows if row["type"] == "TRADE")
-        ids = [each for each in traded if not each.startswith("0x03")][:LOOKED_UP]  # a combo is no market
+        ids = [each for each in traded if is_listed(each)][:LOOKED_UP]
         if not ids:
             raise CannotAsk("the wallet has no trade")
         found = {each: self._market(each) for each in ids}
@@ -251,19 +251,19 @@ class Checks:
 
     def closed_markets(self) -> str:
         """Without ``closed`` a look-up finds open markets only, so that both have to be asked for."""
-        (market,) = self._gamma(MARKETS, {"closed": "true", "limit": 1})["markets"]
+        (market,) = self._gamma(markets.PATH, {"closed": "true", "limit": 1})["markets"]
         if market["closed"] is not True:
             raise Differs("closed=true lists an open market")
-        if self._gamma(MARKETS, {"condition_ids": market["conditionId"], "limit": 1})["markets"]:
+        if self._gamma(markets.PATH, {"condition_ids": market["conditionId"], "limit": 1})["markets"]:
             raise Differs("a closed market is found without closed=true")
         return "a closed market is found with closed=true alone"
 
     def market_versions(self) -> str:
         """Without ``version`` the market data show V1 alone, so that both have to be named."""
-        listed = self._gamma(MARKETS, {"version": "v2", "limit": 1})["markets"]
+        listed = self._gamma(markets.PATH, {"version": "v2", "limit": 1})["markets"]
         if not listed:
             raise CannotAsk("no open market of V2 is listed")
-        found = self._gamma(MARKETS, {"condition_ids": listed[0]["conditionId"], "limit": 1})["markets"]
+        found = self._gamma(markets.PATH, {"condition_ids": listed[0]["conditionId"], "limit": 1})["markets"]
         if found:
             raise Differs("a market of V2 is found without version=v2, so naming both is needless")
         return "a market of V2 is found with version=v2 alone"
@@ -281,7 +281,7 @@ class Checks:
 
     def _rows(self, first: int, last: int, direction: str, pages: int, **more: str) -> tuple[list[Row], bool]:
         """The rows of some seconds, of so many pages; and whether there are more."""
-        params = self._params(first, last, direction) | more
+        params = activity_params(self._wallet, first, last, direction) | more
         rows: list[Row] = []
         cursor = None
         for _ in range(pages):
@@ -292,14 +292,8 @@ class Checks:
                 break
         return rows, bool(cursor)
 
-    def _params(self, first: int, last: int, direction: str) -> dict[str, str | int]:
-        return {
-            "user": self._wallet, "start": first, "end": last, "limit": PAGE, "sort_by": "TIMESTAMP",
-            "sort_direction": direction, "exclude_deposits_withdrawals": "false",
-        }  # fmt: skip
-
     def _count(self, day: int) -> tuple[float, float, float]:
-        body = self._data(VOLUME, {"user": self._wallet, "start": day * DAY, "end": day * DAY})
+        body = self._data(VOLUME, volume_params(self._wallet, day, day))
         fields = body.get("data", body)
         return float(fields["trade_count"]), float(fields["volume"]), float(fields["volume_usdc"])
 
@@ -308,7 +302,7 @@ class Checks:
         for version in ("v1", "v2"):
             for closed in ("false", "true"):
                 params: dict[str, str | int] = {"condition_ids": condition, "closed": closed, "version": version}
-                if found := self._gamma(MARKETS, params)["markets"]:
+                if found := self._gamma(markets.PATH, params)["markets"]:
                     market: Row = found[0]
                     return market
         return None
