@@ -28,14 +28,14 @@ UNLISTED_LASTS_MS = 10 * MINUTE
 SETTLING_MS = 10 * MINUTE  # how long a list of positions may lag behind the trades
 STALE_MS = DAY  # since when positions were last read
 DUST_SHARES = 0.01
-DUST_SHARE = 0.001  # of what went in; fees taken in shares leave such a rest
+DUST_SHARE = 0.001  # of what went in; fees taken in shares leave such a remainder
 
 MOVED = "shares came or went without a trade"
 NO_COST = "what was paid for it is not known"
 NO_PROFIT = "the exchange gives no profit for some of its sales"
 EARLIER_TRADES = "its earlier trades are not stored"
 UNCERTAIN = "whether it was sold before the end is not known"
-NOT_LISTED = "the exchange does not list it"
+NOT_LISTED = "not listed by the exchange"
 
 #: how long before the end that is stored for a market its shares may be redeemed: it is seen a little later
 END_SEEN_AFTER_MS = 2 * 60_000
@@ -197,7 +197,7 @@ def _held_to_the_end(seen: Evidence, ended_at: int) -> Holding | None:
     if known.gap == MOVED and flow.last_at > (known.closed_at or flow.last_at):
         return replace(known, shares=None, cost=None, closed_at=None)  # how much of it is left, nobody can tell
     listed = known.shares if flow.last_at + SETTLING_MS <= (known.listed_at or 0) else None
-    # A rest that is listed was held, however little it is of what went in.
+    # A remainder that is listed was held to the end, however little it is of what went in.
     if listed and abs(flow.left - listed) <= max(DUST_SHARES, DUST_SHARE * listed):
         return known
     if flow.is_sold:

@@ -362,7 +362,7 @@ def test_a_target_that_cannot_be_served_fails_the_run(host: AlertHost) -> None:
 
     def target_for(address: str, secret: str | None) -> Any:
         if address != HOOK:
-            raise SettingsError("alerts to tgram://… need apprise: pip install 'whalesync[alerts]'")
+            raise SettingsError("alerts to tgram://… need apprise")
         return host.target()
 
     with (

@@ -31,8 +31,9 @@ def verify(
 ) -> int:
     """Whether the file has all that the exchanges list, wallet by wallet; exit 1 if one does not add up.
 
-    One request or a few for each wallet; with --deep as many as its whole list takes. Each row is compared with its
-    own fill key.
+    It makes a few requests for each wallet, with --deep as many as its whole list takes.
+
+    Each stored row is also compared with its own fill key.
 
     Examples: whalesync verify · whalesync verify --whale "Moby Dick" --deep --json · whalesync verify --repair
     """

@@ -108,7 +108,7 @@ def list_(
     as_csv: Csv = False,
     everyone: Annotated[bool, typer.Option("--all", help="Include wallets that are no longer tracked.")] = False,
 ) -> None:
-    """The watch list; wallets of which it is not known come last.
+    """The watch list, sorted as --by says; wallets whose figure is not known come last.
 
     Examples: whalesync whales list --by profit · whalesync whales list --by 7d --exchange opinion_trade --csv
     """

@@ -1,15 +1,14 @@
 """What whalesync asks of an exchange.
 
 An exchange is one package with one entry in ``whalesync.exchanges.EXCHANGES``. It brings its own HTTP details,
-records, limits and settings, and two strategies:
+records, limits and settings, and two parts that decide what to read:
 
-- A *trade source* follows one wallet's trades exactly. It is pure: it says what to read next, and what the
+- A ``TradeSource`` follows one wallet's trades exactly. It is pure: it says what to read next, and what the
   responses mean for the stored rows. Its state is opaque to everyone else; the job commits it together with the
-  rows that it speaks of.
-- A *market source* says which markets to fetch, in which order.
+  rows that it speaks of. Its requests are opaque too: the job hands them to the connection, and the responses back.
+- ``Connection.sync_markets`` decides which markets to fetch, in which order, and stores them in a ``Catalog``.
 
-Only a connection does input and output. Requests are opaque too: the job hands them from the source to the
-connection and the responses back.
+Only a connection makes requests.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ class Rewrite(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """A stored fill whose fee or profit the exchange has changed.
+    """What the exchange has changed of a stored fill, or has made known of it since.
 
     ``price``: as it is now, None if it is as stored. ``outcome`` and its label count only where none is stored.
     """
@@ -202,7 +201,7 @@ class TradeSource(Protocol):
     """How one exchange's trades are followed exactly. Pure; ``state`` is None for a wallet never read."""
 
     def poll(self, state: str | None) -> Reading:
-        """The reading with which every look at a wallet begins."""
+        """The reading that starts every poll of a wallet."""
 
     def next(self, state: str, stored: StoredTrades) -> Sequence[Reading]:
         """The readings to make next, all at once, to be taken in this order; none if nothing is left to do."""
@@ -284,7 +283,7 @@ class StoredMarket(NamedTuple):
 
 
 class Catalog(Protocol):
-    """What a market source is given to work with: the stored markets of its exchange, and the run's log.
+    """What ``Connection.sync_markets`` works with: the stored markets of its exchange, and the run's log.
 
     ``now``: when the run began (ms).
     """
@@ -393,7 +392,7 @@ class Connection(Protocol):
         """What is wrong with the exchange although it answers, as far as its responses said; None if nothing is."""
 
     def sync_markets(self, catalog: Catalog) -> str:
-        """Bring the exchange's markets up to date; returns a summary. The market source."""
+        """Bring the exchange's markets up to date; returns a summary."""
 
     def check(self) -> None:
         """Make one cheap request that needs all that the jobs need (address, key).

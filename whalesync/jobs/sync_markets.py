@@ -1,7 +1,6 @@
 """``sync-markets``: the markets of every exchange, then their prices and liquidity.
 
-What is fetched, and in which order, is the exchange's market source's (``Connection.sync_markets``); here is what it
-is given to work with.
+The exchange decides what is fetched, and in which order (``Connection.sync_markets``); here is what it works with.
 """
 
 from __future__ import annotations

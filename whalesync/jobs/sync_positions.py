@@ -149,7 +149,7 @@ class Served:
         self._markets = known
         with db.read():  # adding up a long history takes seconds, for which nobody should wait
             state = trades.state(db, whale.id)
-            decide = self._taken_as_listed if self.exchange.lists_closed_positions else self._judged
+            decide = self._take_as_listed if self.exchange.lists_closed_positions else self._judge_by_trades
             entries, undecided = decide(whale, found, known, listed_at)
         with db.write():
             positions.save(db, whale.id, whale.platform, entries, now)
@@ -164,10 +164,12 @@ class Served:
         self.run.items += sum(position.shares > 0 and position.closed_at is None for position in found.positions)
         self.run.report_progress(f"{counted(len(self.read), 'wallet')}, {counted(self.run.items, 'position')}")
 
-    def _judged(self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int) -> tuple[list[Entry], bool]:
+    def _judge_by_trades(
+        self, whale: Whale, found: Holdings, market_ids: dict[str, int], listed_at: int
+    ) -> tuple[list[Entry], bool]:
         """What is known of each position from now on, and whether there are trades of which nothing can be said yet.
 
-        Of an incomplete reading only what is listed counts.
+        Of an incomplete reading only what is listed counts. ``listed_at``: when it was made (ms, by the exchange).
         """
         db = self.run.db
         listed = {_key(each, market_ids): each for each in found.positions}
@@ -186,7 +188,7 @@ class Served:
             since = progress.known_from if progress.complete else None
             holding = judge(
                 Evidence(
-                    now=now,
+                    now=listed_at,
                     listed=position,
                     listing_before=listing_before.listed_at,
                     before=before and before.holding,
@@ -203,10 +205,10 @@ class Served:
                 entries.append(Entry(key, _label(position, traded, key), token_id, holding))
         return entries, undecided
 
-    def _taken_as_listed(
-        self, whale: Whale, found: Holdings, market_ids: dict[str, int], now: int
+    def _take_as_listed(
+        self, whale: Whale, found: Holdings, market_ids: dict[str, int], listed_at: int
     ) -> tuple[list[Entry], bool]:
-        """As ``_judged``, where the exchange also lists what is held no longer. Tokens tell positions apart."""
+        """As ``_judge_by_trades``, where closed positions are listed too. Tokens tell positions apart."""
         db = self.run.db
         listed = {each.token_id: each for each in found.positions}
         kept = {each.token_id: (key, each) for key, each in positions.kept(db, whale.id).items()}
@@ -218,28 +220,29 @@ class Served:
             key = Key(market_ids[each.market_external_id], each.outcome or each.outcome_label)
             if each.token_id in sides:
                 key = key._replace(outcome=sides[each.token_id].outcome)
-            keys[each.token_id] = _take(key, each.token_id, taken)
+            keys[each.token_id] = _claim_key(key, each.token_id, taken)
         times = positions.market_times(db, (keys[each.token_id].market_id for each in new))
         entries = []
         for token in keys if found.complete else listed:
             key, known = kept.get(token, (keys[token], None))
             before, ended_at = (known.holding, known.ended_at) if known else (None, times[key.market_id][1])
-            holding = as_listed(listed.get(token), before, ended_at, now)
+            holding = as_listed(listed.get(token), before, ended_at, listed_at)
             if holding is not None and holding != before:
                 label = listed[token].outcome_label if token in listed and key.outcome != token else key.outcome
                 entries.append(Entry(key, label, token, holding))
         if not found.complete or not self._known(whale)[1].trades_changed:
             return entries, False
         missing = [each for each in positions.traded_tokens(db, whale.id) if each.token_id not in keys]
-        settled = [each for each in missing if now - each.last_at >= SETTLING_MS]
+        settled = [each for each in missing if listed_at - each.last_at >= SETTLING_MS]
         for trade in settled:
-            key = _take(Key(trade.market_id, trade.outcome or trade.label or trade.token_id), trade.token_id, taken)
-            holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=now)
+            outcome = trade.outcome or trade.label or trade.token_id
+            key = _claim_key(Key(trade.market_id, outcome), trade.token_id, taken)
+            holding = Holding(None, None, gap=NOT_LISTED, unlisted_since=listed_at)
             entries.append(Entry(key, trade.label or key.outcome, trade.token_id, holding))
         return entries, len(settled) < len(missing)
 
 
-def _take(key: Key, token_id: str | None, taken: set[Key]) -> Key:
+def _claim_key(key: Key, token_id: str | None, taken: set[Key]) -> Key:
     """Add the key of a new position; it is by its token where the exchange has named the side of another one."""
     key = key._replace(outcome=str(token_id)) if key in taken else key
     taken.add(key)
@@ -267,7 +270,7 @@ def closed_since(held: Holdings, kept: Iterable[Kept], before: Listing) -> int |
 
 
 def joined(held: Holdings, closed: Holdings) -> Holdings:
-    """Both lists as one. A rest that is too small to count is in both: it is held."""
+    """Both lists as one. A remainder that is too small to count is in both: it is held."""
     tokens = {position.token_id for position in held.positions}
     return Holdings(
         positions=[*held.positions, *(each for each in closed.positions if each.token_id not in tokens)],

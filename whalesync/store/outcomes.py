@@ -1,6 +1,6 @@
-"""On which side of its market a stored trade or position is: by the place of its token, once the market is known.
+"""Put stored trades and positions on the side (YES or NO) that their token stands for, once the market is known.
 
-An exchange may name another side, or none, while a row is new; its token is certain. Where the side is part of a
+While a row is new, an exchange may name another side, or none; the token is certain. Where the side is part of a
 trade's fill key, it is final, and nothing is corrected.
 """
 
@@ -35,7 +35,7 @@ def sides(db: Database, market_ids: Iterable[int]) -> dict[str, Side]:
 
 
 def correct(db: Database, market_ids: Iterable[int], now: int) -> None:
-    """Put the trades and positions of markets on the side of their token; inside a write transaction. ``now`` in ms."""
+    """Correct the sides of the trades and positions of markets; inside a write transaction. ``now`` in ms."""
     for market_id in market_ids:
         known = sides(db, [market_id])
         for token, (outcome, label) in known.items():

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from whalesync.errors import InvalidResponse
-from whalesync.exchanges.polymarket.parsing import InvalidRecord, market_id, parse_or_reject, text
+from whalesync.exchanges.polymarket.parsing import TOKEN, InvalidRecord, market_id, parse_or_reject, text
 from whalesync.records import ACTIVATED, MARKET, RESOLVED, TOPIC, Market, RejectedRecord
 
 WEB_PAGE = "https://polymarket.com/event"
@@ -37,7 +37,6 @@ CATEGORIES = frozenset({
 EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)  # what is earlier stands for "none"
 
 _CONDITION = re.compile(r"0x[0-9a-f]{64}")
-_TOKEN = re.compile(r"[0-9]{1,80}")
 
 
 class MarketPage(NamedTuple):
@@ -175,7 +174,7 @@ def _tokens(raw: Mapping[str, Any]) -> list[str]:
     """The token of each outcome. Markets of version 2 call them positions."""
     names = ("positionIds", "clobTokenIds") if raw.get("version") == "v2" else ("clobTokenIds", "positionIds")
     tokens = next((found for name in names if (found := _list_in(raw, name))), [])
-    if bad := [token for token in tokens if not _TOKEN.fullmatch(token)]:
+    if bad := [token for token in tokens if not TOKEN.fullmatch(token)]:
         raise InvalidRecord(f"a token is {bad[0]!r:.80}")
     return tokens
 

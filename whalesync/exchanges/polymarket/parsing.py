@@ -38,10 +38,10 @@ MAX_PAYLOAD_CHARS = 65_536
 FEE_DECIMALS = 5
 PRICE_ERROR = 1e-10  # of a price of ten decimals
 
-_CONDITION = re.compile(r"0x(?:[0-9a-f]{62}|[0-9a-f]{64})")
-_TOKEN = re.compile(r"[0-9]{1,80}")
-_HASH = re.compile(r"0x[0-9a-f]{1,64}")
+TOKEN = re.compile(r"[0-9]{1,80}")
 
+_CONDITION = re.compile(r"0x(?:[0-9a-f]{62}|[0-9a-f]{64})")
+_HASH = re.compile(r"0x[0-9a-f]{1,64}")
 
 Item = TypeVar("Item")
 
@@ -140,6 +140,17 @@ def market_id(condition: str) -> str:
     return condition
 
 
+def title_of(raw: Mapping[str, Any], condition: str) -> str:
+    """The title of the market of a row or position."""
+    return text(raw, "title") or text(raw, "slug") or f"market {condition[:12]}"
+
+
+def outcome_of(raw: Mapping[str, Any]) -> str | None:
+    """YES or NO, by the place of the token of a row or position; None: not labelled yet."""
+    place = raw.get("outcome_index")
+    return OUTCOMES.get(place) if isinstance(place, int) else None
+
+
 def text(raw: Mapping[str, Any], field: str) -> str:
     """A text, empty where it is missing."""
     value = raw.get(field)
@@ -199,7 +210,7 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         raise InvalidRecord(f"side is {side!r:.40}, neither {BUY} nor {SELL}")
     tx_hash = _matching(raw, "transaction_hash", _HASH)
     condition = _matching(raw, "condition_id", _CONDITION)
-    token = _matching(raw, "token_id", _TOKEN) if kind == TRADE or text(raw, "token_id") else None
+    token = _matching(raw, "token_id", TOKEN) if kind == TRADE or text(raw, "token_id") else None
     second, amount = _second(raw), number(raw, "usdc_size")
     if second is None:
         raise InvalidRecord(f"timestamp is {raw.get('timestamp')!r:.40}, not a time in Unix seconds")
@@ -208,13 +219,12 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         price, shares = number(raw, "price", 10), number(raw, "size")
         fee = _fee(amount, price, shares)
     label = text(raw, "outcome") or None
-    place = raw.get("outcome_index")
     return Trade(
         tx_hash=tx_hash,
         market_external_id=market_id(condition),
-        market_title=text(raw, "title") or text(raw, "slug") or f"market {condition[:12]}",
+        market_title=title_of(raw, condition),
         action=side if kind == TRADE else kind,
-        outcome=OUTCOMES.get(place) if token is not None and isinstance(place, int) else None,
+        outcome=outcome_of(raw) if token is not None else None,
         amount=amount,
         price=price,
         shares=shares,

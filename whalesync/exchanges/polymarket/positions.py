@@ -19,14 +19,15 @@ from whalesync.exchanges.http import Params
 from whalesync.exchanges.polymarket.parsing import (
     LARGEST_PAGE,
     LATEST_SECONDS,
-    OUTCOMES,
     InvalidRecord,
     market_id,
     number,
+    outcome_of,
     parse_list,
     parse_or_reject,
     signed,
     text,
+    title_of,
 )
 from whalesync.records import Position, RejectedRecord
 
@@ -82,8 +83,8 @@ def _position(raw: Mapping[str, Any]) -> Position:
     is_closed = text(raw, "status") == CLOSED or not shares
     return Position(
         market_external_id=market_id(condition),
-        market_title=text(raw, "title") or text(raw, "slug") or f"market {condition[:12]}",
-        outcome=_outcome(raw),
+        market_title=title_of(raw, condition),
+        outcome=outcome_of(raw),
         outcome_label=text(raw, "outcome") or token,
         token_id=token,
         shares=0.0 if is_closed else shares,
@@ -100,9 +101,3 @@ def _milliseconds(raw: Mapping[str, Any], field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LATEST_SECONDS:
         raise InvalidRecord(f"{field} is {value!r:.40}, not a time in Unix seconds")
     return value * 1000
-
-
-def _outcome(raw: Mapping[str, Any]) -> str | None:
-    """By the place of the token; 999: not labelled yet."""
-    place = raw.get("outcome_index")
-    return OUTCOMES.get(place) if isinstance(place, int) else None
