@@ -150,6 +150,13 @@ def test_a_file_that_is_not_published(host: Publisher, capsys: pytest.CaptureFix
     assert host.differences() == []
 
 
+def test_an_empty_file(tmp_path: Path, host: Publisher, target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was to be sent, and nothing differs."""
+    with closing(Publisher(tmp_path / "empty.db", target, "empty")) as empty:
+        empty.publish()
+        publish(empty, capsys, "--check", code=0)
+
+
 def test_wrong_usage(host: Publisher, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """--json has nothing to print without a comparison; a comparison needs an address."""
     assert "--json goes with" in publish(host, capsys, "--json", code=2)

@@ -16,6 +16,7 @@ from support.rows import MINUTE, MOBY, NOW, market, trade, whale
 
 from whalesync.errors import PublishError, SettingsError
 from whalesync.postgres import schema
+from whalesync.postgres.connection import connect, transaction
 from whalesync.postgres.server import Server, serving
 from whalesync.store import sync_log
 from whalesync.store.changes import Row, Table
@@ -277,9 +278,14 @@ def test_two_hosts_make_the_schema_at_once(target: Target) -> None:
     assert target.rows("SELECT version FROM whalesync.schema_version") == [(schema.VERSION,)]
 
 
+def test_the_isolation_that_taking_turns_needs(target: Target) -> None:
+    """Whatever the default of the database."""
+    target.rows(f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'serializable'")
+    with connect(target.url()) as connection, transaction(connection):
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+
+
 def test_a_bug_is_not_called_a_fault_of_the_server(target: Target) -> None:
     """A statement that PostgreSQL does not understand stays what it is."""
-    from whalesync.postgres.connection import connect, transaction
-
     with pytest.raises(psycopg.errors.SyntaxError), connect(target.url()) as connection, transaction(connection):
         connection.execute("SELEKT 1")

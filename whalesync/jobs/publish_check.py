@@ -64,7 +64,8 @@ def compare_all(db: Database, server: Server, report_progress: Callable[[str], N
         PublishError: the server does not know this state of the file, or has not got all of it yet.
     """
     source = server.open()
-    if source.revision is None or not is_known(source, changes.tokens(db)):
+    is_ours = source.token is None or is_known(source, changes.tokens(db))  # None: there was nothing to send yet
+    if source.revision is None or not is_ours:
         raise PublishError("this file has not been published as a whole yet: run 'whalesync publish' first")
     found = Comparison({}, [])
     for compared in WHOLE:

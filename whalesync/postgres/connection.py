@@ -83,9 +83,12 @@ def connect(url: str) -> Connection:
             f"{PUBLISH_URL.name} must be an address such as postgresql://user:password@host:5432/database"
         )
     with translated():
-        return psycopg.connect(
+        connection = psycopg.connect(
             **{**_DEFAULTS, **params, "client_encoding": "UTF8"}, autocommit=True, prepare_threshold=None
         )
+    # Whatever the default: who has waited for another host must see what that one has committed.
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    return connection
 
 
 @contextmanager

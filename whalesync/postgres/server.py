@@ -14,7 +14,7 @@ from whalesync.records import FILL_KEY_RULE_BITS, TIER_DELAYS_MS, TOKEN_FILL_KEY
 from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Cursor, Row, Table, Type
 
 CHANNEL = "whalesync_activity"
-FARTHEST_MOVE = "1 hour"  # of a trade in time, between two publishes of it
+FARTHEST_MOVE = "20 minutes"  # of a trade in time, between two publishes of it
 SHARED_NAME_MINUTES = 10  # since a source last published, within which another file under its name is a mistake
 
 Cursors = Mapping[str, Cursor]
