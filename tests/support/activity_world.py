@@ -205,7 +205,8 @@ class World:
             self.left["arrivals"] -= 1
             new = self.scope.arriving[which - 1]
             second = new.second if new.second > 0 else self.now + new.second
-            new = replace(new, second=second, place=10 * new.place - self.left["arrivals"] - 1)
+            name = new.name if new.second > 0 else f"{new.name}{second}"  # one transaction has one second
+            new = replace(new, second=second, name=name, place=10 * new.place - self.left["arrivals"] - 1)
             self.change(f"arrival {new}", [*self.rows, new] if not self.lagging else self.rows)
             if self.lagging:
                 self.hidden.append(new)

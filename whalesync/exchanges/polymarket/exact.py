@@ -177,7 +177,7 @@ class State(NamedTuple):
             first = max(span.first, -(-oldest // day) * day if span.work in COUNTS else oldest)
             if span.work is Work.OLDER or first <= span.last:
                 todo.append(span if span.work is Work.OLDER else span._replace(first=first))
-        leaves_out = self.poll_from < oldest or tuple(todo) != self.todo
+        leaves_out = min(self.poll_from, self.sweep_from) < oldest or tuple(todo) != self.todo
         return self._replace(
             read_from=max(self.read_from, oldest) if leaves_out else self.read_from,
             poll_from=max(self.poll_from, oldest),
