@@ -377,7 +377,7 @@ def test_the_ping_address_is_checked_and_never_shown(host: Host) -> None:
 
 
 def test_the_postgresql_server_is_looked_at(host: Host, target: Target) -> None:
-    """Whether it may be written and when this host was last there; nothing is made there."""
+    """Whether it can be written and when this host was last there; nothing is made there."""
     assert host.finding("postgresql").text.startswith("off; with WHALESYNC_PUBLISH_URL set")
     host.set(WHALESYNC_PUBLISH_URL=target.url(), WHALESYNC_SOURCE="here")
     text = host.finding("postgresql").text
@@ -386,7 +386,7 @@ def test_the_postgresql_server_is_looked_at(host: Host, target: Target) -> None:
     with run_job(PUBLISH, host.settings) as run:
         publish.run(run)
     text = host.finding("postgresql").text
-    assert "may be written, schema 1; here: published 0." in text
+    assert "can be written, schema 1; here: published 0." in text
 
 
 def test_a_postgresql_server_that_cannot_be_used_is_a_fault(host: Host, target: Target) -> None:

@@ -416,7 +416,7 @@ def _postgresql(settings: Settings) -> _Result:
     when = (
         "not published yet" if found.published is None else f"published {duration(round(found.published * SECOND))} ago"
     )
-    return GOOD, f"server {found.version} may be written, schema {found.schema or 'not made yet'}; {name}: {when}"
+    return GOOD, f"server {found.version} can be written, schema {found.schema or 'not made yet'}; {name}: {when}"
 
 
 def _pings(url: str | None) -> _Result:
