@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import string
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +15,11 @@ from support.postgres import Target, published
 from support.publisher import Publisher
 from support.rows import HOUR, MINUTE, MOBY, NOW, OTHER, SECOND, insert, market, trade, whale
 
+from whalesync.exchanges.base import Batch, Correction, Pace
 from whalesync.host.backup import backup
 from whalesync.host.restore import restore
 from whalesync.records import FILL_KEY_RULE_BITS, TOKEN_FILL_KEY_RULE
-from whalesync.store import whales
+from whalesync.store import trades, whales
 from whalesync.store.database import open_database
 
 THIRD = "0x" + "c3" * 20
@@ -300,6 +303,30 @@ def test_a_position_on_another_side(first: Publisher, target: Target) -> None:
             )
         first.publish()
         assert target.rows("SELECT token_id, outcome FROM whalesync.positions") == [("7", side)]
+
+
+def test_a_change_after_the_clock_was_set_back(first: Publisher, target: Target) -> None:
+    """What was stored while the clock ran an hour ahead is changed by what is stored after that."""
+    moby = next(each for each in whales.tracked(first.db) if each.address == MOBY)
+    first.publish()
+    with first.db.write():
+        batch = Batch("{}", Pace.DONE, corrected=[Correction(1, fee=0.25, profit=None)])
+        trades.store(first.db, moby, batch, {}, run_id=1, now=NOW - HOUR)
+    first.publish()
+    assert target.rows("SELECT fee FROM whalesync.whale_activity WHERE fee IS NOT NULL") == [(0.25,)]
+    assert first.differences() == []
+
+
+def test_a_label_longer_than_an_index_takes(first: Publisher, target: Target) -> None:
+    """It keeps nothing from being published."""
+    label = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
+    with first.db.write():
+        insert(
+            first.db, "positions", whale_id=1, market_id=1, platform="opinion_trade", outcome=None, outcome_label=label,
+            shares=1.0, first_seen_at=NOW, updated_at=NOW, revision=first.db.revision(),
+        )  # fmt: skip
+    first.publish()
+    assert target.rows("SELECT outcome_label FROM whalesync.positions") == [(label,)]
 
 
 def add(host: Publisher, fill: int) -> int:

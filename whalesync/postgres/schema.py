@@ -128,7 +128,8 @@ CREATE TABLE whalesync.positions (
     closed_at timestamptz,
     updated_at timestamptz NOT NULL
 );
-CREATE UNIQUE INDEX positions_key ON whalesync.positions (whale_id, market_id, coalesce(outcome, outcome_label));
+CREATE UNIQUE INDEX positions_key -- a label may be longer than an index takes
+    ON whalesync.positions (whale_id, market_id, md5(coalesce(outcome, outcome_label)));
 
 -- "id" grows in the order of commits, over all hosts. "copy" counts fills that agree in everything else.
 CREATE TABLE whalesync.whale_activity (

@@ -276,7 +276,7 @@ _MERGES = {
         (_DROP_OTHER_SIDES,),
         f"INSERT INTO whalesync.positions AS t (whale_id, market_id, {_names(_OWN_POSITIONS)})"
         f" SELECT w.id, m.id, {_names(_OWN_POSITIONS, 's.')}{_NUMBERED}"
-        " ON CONFLICT (whale_id, market_id, coalesce(outcome, outcome_label))"
+        " ON CONFLICT (whale_id, market_id, md5(coalesce(outcome, outcome_label)))"
         f" {_replace(_OWN_POSITIONS, 'updated_at', confirms='excluded.updated_at > t.updated_at')}",
     ),
     ACTIVITY.name: _Merge(

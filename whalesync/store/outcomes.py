@@ -34,18 +34,26 @@ def sides(db: Database, market_ids: Iterable[int]) -> dict[str, Side]:
     return found
 
 
+def changed_at(now: int) -> str:
+    """SQL: what a trade that changes at ``now`` (ms) gets as ``changed_at``.
+
+    Later than what it had, whatever was done to the clock: readers elsewhere keep the newest observation.
+    """
+    return f"max({now:d}, coalesce(changed_at, stored_at, 0) + 1)"
+
+
 def correct(db: Database, market_ids: Iterable[int], now: int) -> None:
     """Correct the sides of the trades and positions of markets; inside a write transaction. ``now`` in ms."""
     for market_id in market_ids:
         known = sides(db, [market_id])
         for token, (outcome, label) in known.items():
             values = {
-                "market": market_id, "token": token, "outcome": outcome, "label": label, "now": now,
+                "market": market_id, "token": token, "outcome": outcome, "label": label,
                 "revision": db.revision(),
             }  # fmt: skip
             db.execute(
                 "UPDATE whale_activity SET outcome = :outcome, outcome_label = coalesce(:label, outcome_label),"
-                " changed_at = :now, revision = :revision"
+                f" changed_at = {changed_at(now)}, revision = :revision"
                 f" WHERE market_id = :market AND token_id = :token AND {_RULE}"
                 " AND (outcome, outcome_label) IS NOT (:outcome, coalesce(:label, outcome_label))",
                 values,

@@ -9,7 +9,7 @@ from whalesync.exchanges.base import Batch, NewFill, Rewrite, StoredEntry, Trade
 from whalesync.records import BUY, DAY_MS, SELL, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
 from whalesync.store import markets, outcomes, positions, rejected, stats
 from whalesync.store.database import Database
-from whalesync.store.outcomes import Side
+from whalesync.store.outcomes import Side, changed_at
 from whalesync.store.whales import Whale
 
 
@@ -146,14 +146,14 @@ def _update_rows(db: Database, batch: Batch, now: int) -> None:
     changed = [(now, row_id) for row_id in batch.superseded] + [(None, row_id) for row_id in batch.revived]
     if changed:
         db.execute_many(
-            f"UPDATE whale_activity SET superseded_at = ?, revision = ?, changed_at = {now:d} WHERE id = ?",
+            f"UPDATE whale_activity SET superseded_at = ?, revision = ?, changed_at = {changed_at(now)} WHERE id = ?",
             [(at, db.revision(), row_id) for at, row_id in changed],
         )
     if batch.corrected:
         db.execute_many(
             "UPDATE whale_activity SET fee = ?, profit = ?, price = coalesce(?, price),"
             " outcome = coalesce(outcome, ?), outcome_label = coalesce(outcome_label, ?), revision = ?,"
-            f" changed_at = {now:d} WHERE id = ?",
+            f" changed_at = {changed_at(now)} WHERE id = ?",
             [(*each[1:], db.revision(), each.id) for each in batch.corrected],
         )
 
@@ -209,7 +209,7 @@ def _insert(db: Database, whale: Whale, fills: Sequence[NewFill], market_ids: di
 def _rewrite(db: Database, rewritten: Sequence[Rewrite], market_ids: dict[str, int], now: int) -> None:
     revision, sides = db.revision(), _sides(db, (each.fill for each in rewritten), market_ids)
     db.execute_many(
-        f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)}, changed_at = {now:d}"
+        f"UPDATE whale_activity SET {', '.join(f'{column} = ?' for column in _CONTENT)}, changed_at = {changed_at(now)}"
         " WHERE id = ?",
         ((*_content(each.fill, market_ids, sides, revision), each.id) for each in rewritten),
     )
