@@ -25,13 +25,16 @@ def main() -> int:
         action="store_true",
         help="also 5,000,000 trades, and 10,000,000 in PostgreSQL",
     )
-    parser.add_argument("--only", metavar="PART", help="one part alone, such as publishing")
+    usual = [starting.start_up, syncing.rate, syncing.memory, storing.ingest, publishing.publishing, keeping.everything]
+    large = [publishing.plans, keeping.largest]
+    parser.add_argument("--only", choices=[part.__name__ for part in (*usual, *large)], help="one part alone")
     options = parser.parse_args()
     count = 100_000 if options.quick else 1_000_000
-    parts = [starting.start_up, syncing.rate, syncing.memory, storing.ingest, publishing.publishing, keeping.everything]
-    if options.large:
-        parts += [publishing.plans, keeping.largest]
-    parts = [part for part in parts if options.only in (None, part.__name__)]
+    parts = [
+        part
+        for part in (*usual, *large)
+        if options.only == part.__name__ or (options.only is None and (part in usual or options.large))
+    ]
     begun = time.monotonic()
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"
