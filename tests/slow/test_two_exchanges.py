@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.host import KEY, Host, fill_books, wallet
+from support.host import KEY, Host, clock_ahead, fill_books, wallet
 
-from whalesync.sandbox import Polymarket, Sandbox
+from whalesync.sandbox import Handler, Polymarket, Request, Sandbox, build_worlds
 from whalesync.sandbox.polymarket import Books, Limits, make_activity, make_market
 from whalesync.store import whales
 from whalesync.store.database import open_database
@@ -143,3 +144,53 @@ def test_a_long_history_keeps_nobody_waiting(tmp_path: Path, folder: Path, capsy
         print(f"\nby run: seconds, others polled, requests for the long one, rows stored, peak MB: {figures}")
     assert figures[-1][3] == ROWS
     assert all(polled == others for _, polled, *_ in figures)
+
+
+@pytest.mark.slow
+def test_an_hour_without_one_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wallet on both: each run fails for the one that is down alone, stores the other's trades, and catches up."""
+    passed = [0]
+
+    def down(request: Request, handler: Handler) -> bool:
+        if request.service == "api":
+            handler.send(503, b"")
+        return request.service == "api"
+
+    worlds = build_worlds(3, clock=lambda: time.time() + passed[0], whales=1, days=3, trades_per_day=400)
+    whale, exchange = worlds.polymarket.whales[0], Polymarket(worlds.polymarket.books)
+    assert worlds.opinion_trade.whales == [whale]
+    with Sandbox(worlds.opinion_trade.books, exchange, key=KEY, rate=None) as sandbox:
+        host = Host(
+            folder,
+            sandbox.url,
+            environ={
+                "WHALESYNC_POLYMARKET_DATA_URL": sandbox.polymarket_data_url,
+                "WHALESYNC_POLYMARKET_GAMMA_URL": sandbox.polymarket_gamma_url,
+            },
+        )
+        with open_database(host.db) as db:
+            whales.add(db, [WatchEntry(whale, "both", each) for each in ("opinion_trade", "polymarket")], 1)
+        load(host)
+
+        def stored() -> dict[str, int]:
+            return dict(host.rows("SELECT platform, count(*) FROM whale_activity GROUP BY 1"))
+
+        seen, sandbox.fault = [stored()], down
+        for minute in range(5, 65, 5):
+            passed[0] = minute * 60
+            line = host.fail("sync-whales", code_before=clock_ahead(passed[0]))
+            seen.append(stored())
+        health = host.run("status", code_before=clock_ahead(passed[0]), env={"COLUMNS": "150"}).out
+        sandbox.fault = None
+        host.succeed("sync-whales", code_before=clock_ahead(passed[0]))
+        seen.append(stored())
+        listed = len(worlds.opinion_trade.books.trades(whale))
+    with capsys.disabled():
+        print(
+            f"\nstored: {seen[0]}, after an hour {seen[-2]}, when it was back {seen[-1]}; each run said:"
+            f" {line}\n{health}"
+        )
+    assert "Opinion.Trade" in line and "Polymarket" not in line
+    assert seen[-2]["opinion_trade"] == seen[0]["opinion_trade"] < seen[-1]["opinion_trade"] == listed
+    assert seen[-2]["polymarket"] > seen[0]["polymarket"]
+    assert sum(before["polymarket"] < after["polymarket"] for before, after in pairwise(seen)) > 6
