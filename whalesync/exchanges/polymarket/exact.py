@@ -230,12 +230,12 @@ class PolymarketTrades:
         now: int,
         cutoff: int,
     ) -> Batch:
-        """What one response means for the file and for the state."""
+        """What one response means for the file and for the state; each reading is one request."""
+        (request,), (response,) = requests, responses
         known = None if state is None else _parse(state)
         oldest = self._oldest(cutoff, None if known is None else known.pruned_to)
         step = Step(self._pacing, known, stored, now, oldest)
-        for request, response in zip(requests, responses, strict=True):
-            step.take(request, response)
+        step.take(request, response)
         return step.batch()
 
     def _oldest(self, cutoff: int, pruned_to: int | None) -> int:
