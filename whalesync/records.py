@@ -35,6 +35,7 @@ TIER_DELAYS_MS = {"pro-plus": 0, "pro": 30 * SECOND, "free": 15 * MINUTE}
 FILL_KEY_RULE = 2
 TOKEN_FILL_KEY_RULE = 3
 FILL_KEY_RULE_BITS = 4
+FILL_KEY_RULE_MASK = (1 << FILL_KEY_RULE_BITS) - 1
 
 MICRO = 1_000_000
 
@@ -166,7 +167,7 @@ def fill_key(
 
 def fill_key_rule(key: int | None) -> int:
     """The rule by which a fill key was computed."""
-    return FILL_KEY_RULE if key is None else key & (1 << FILL_KEY_RULE_BITS) - 1
+    return FILL_KEY_RULE if key is None else key & FILL_KEY_RULE_MASK
 
 
 @dataclass(frozen=True, slots=True)

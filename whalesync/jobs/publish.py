@@ -19,9 +19,10 @@ from whalesync.errors import SettingsError
 from whalesync.jobs.run import Run
 from whalesync.postgres import check_driver
 from whalesync.settings import PUBLISH_URL, SOURCE, Settings
-from whalesync.store import changes
-from whalesync.store.changes import ACTIVITY, POSITIONS, START, TABLES, Cursor, Row, Table, Tokens
+from whalesync.store import changes, publish_tokens
+from whalesync.store.changes import ACTIVITY, POSITIONS, START, TABLES, Cursor, Row, Table
 from whalesync.store.database import Database
+from whalesync.store.publish_tokens import Tokens
 from whalesync.text import counted
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Publishing:
         self._name = name
         self._taken = 0
         self._source = server.open()
-        tokens = changes.tokens(self._db)
+        tokens = publish_tokens.known(self._db)
         self._is_known = is_known(self._source, tokens)
         self._confirmed = self._source.token if self._is_known else tokens.confirmed
         self._cursors: dict[str, Cursor] = dict(self._source.cursors) if self._is_known else {}
@@ -127,7 +128,7 @@ class Publishing:
     def _commit(self, table: Table, rows: Sequence[Row]) -> None:
         """Commit rows and cursors under a new token, which the file knows before."""
         token = secrets.randbits(TOKEN_BITS) or 1
-        changes.remember_tokens(self._db, Tokens(self._confirmed, token))
+        publish_tokens.remember(self._db, Tokens(self._confirmed, token))
         self._taken += self._server.send(self._source, table, rows, self._cursors, token)
         self._source, self._confirmed = replace(self._source, token=token), token
         self._run.items += len(rows)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from whalesync.errors import PublishError
 from whalesync.jobs.publish import Publishing, is_known
 from whalesync.postgres import compare, digest
-from whalesync.postgres.compare import COMPARED_MARKETS, COMPARED_TRADES, WHOLE, Compared, DaySum, Key, Told
+from whalesync.postgres.compare import COMPARED_MARKETS, COMPARED_TRADES, WHOLE, Compared, DaySum, Key, RowDigest
 from whalesync.postgres.server import Server, Source
 from whalesync.records import DAY_MS
-from whalesync.store import changes, published
+from whalesync.store import publish_tokens, published
 from whalesync.store.changes import ACTIVITY, Row, Table
 from whalesync.store.database import Database
 from whalesync.store.published import Wallet
@@ -64,7 +64,7 @@ def compare_all(db: Database, server: Server, report_progress: Callable[[str], N
         PublishError: the server does not know this state of the file, or has not got all of it yet.
     """
     source = server.open()
-    is_ours = source.token is None or is_known(source, changes.tokens(db))  # None: there was nothing to send yet
+    is_ours = source.token is None or is_known(source, publish_tokens.known(db))  # None: there was nothing to send yet
     if source.revision is None or not is_ours:
         raise PublishError("this file has not been published as a whole yet: run 'whalesync publish' first")
     found = Comparison({}, [])
@@ -123,7 +123,7 @@ def _judge(
     compared: Compared,
     number: digest.Digest,
     stored: Iterable[Row],
-    there: Mapping[Key, Told],
+    there: Mapping[Key, RowDigest],
     differences: list[Difference],
 ) -> None:
     """Add what differs, if anything does."""

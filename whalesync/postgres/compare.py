@@ -1,4 +1,4 @@
-"""What the server has of a source, as numbers that the file's own can be compared with."""
+"""What the server has of a source, as digests that the file's own can be compared with."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Row, T
 Key = tuple[object, ...]
 
 _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint - 946684800000000"
+_SIDE = "coalesce(outcome, outcome_label)"  # of a position
 _DAY = "floor(extract(epoch FROM r.timestamp) / 86400)::bigint"
 
 
-class Told(NamedTuple):
-    """What a row says, as a number, and when that was observed (microseconds since 2000)."""
+class RowDigest(NamedTuple):
+    """The digest of a row's content, and when that was observed (microseconds since 2000)."""
 
     digest: int
     observed: int
 
 
 class DaySum(NamedTuple):
-    """How many trades a wallet has on a day, and the sum of their numbers."""
+    """How many trades a wallet has on a day, and the sum of their digests."""
 
     trades: int
     digests: int
@@ -37,7 +38,7 @@ class Compared:
 
     Args:
         table: as it is read from the file.
-        key: what a row is found by; its last part may stand for several columns.
+        key: what a row is found by; _SIDE stands for two columns.
         age: the column that says when the row was observed.
         source: where its rows are on the server.
     """
@@ -56,8 +57,7 @@ class Compared:
     def key_of(self, row: Row) -> Key:
         """The key of a row of the file."""
         values = dict(zip(self.table.names, row, strict=True))
-        if "coalesce" in self.key[-1]:
-            return (*(values[name] for name in self.key[:-1]), values["outcome"] or values["outcome_label"])
+        values[_SIDE] = values.get("outcome") or values.get("outcome_label")
         return tuple(values[name] for name in self.key)
 
     def age_of(self, row: Row) -> int:
@@ -73,7 +73,7 @@ COMPARED_WHALES = Compared(
 )
 COMPARED_POSITIONS = Compared(
     POSITIONS,
-    ("platform", "address", "market_kind", "market_external_id", "coalesce(outcome, outcome_label)"),
+    ("platform", "address", "market_kind", "market_external_id", _SIDE),
     "updated_at",
     "(SELECT r.*, l.address, m.kind AS market_kind, m.external_id AS market_external_id FROM whalesync.positions AS r"
     f"{_OF_THE_SOURCE} JOIN whalesync.markets AS m ON m.id = r.market_id) AS r",
@@ -88,12 +88,13 @@ COMPARED_TRADES = Compared(
 WHOLE = (COMPARED_MARKETS, COMPARED_WHALES, COMPARED_POSITIONS)
 """The tables that are compared row by row."""
 
-_DIGEST_OF_TRADE = digest.sql(ACTIVITY, (*COMPARED_TRADES.content, "timestamp", "fill_key", "copy"), "r.")
+_OF_TRADE = (*COMPARED_TRADES.content, *COMPARED_TRADES.key)
+_DIGEST_OF_TRADE = digest.sql(ACTIVITY, _OF_TRADE, "r.")
 
 
 def digest_of_trade() -> digest.Digest:
-    """What computes the number of a trade of the file, its key included."""
-    return digest.of(ACTIVITY, (*COMPARED_TRADES.content, "timestamp", "fill_key", "copy"))
+    """What computes the digest of a trade of the file, its key included."""
+    return digest.of(ACTIVITY, _OF_TRADE)
 
 
 def day_sums(server: Server, source: Source, since: int) -> Mapping[tuple[str, str], Mapping[int, DaySum]]:
@@ -111,7 +112,7 @@ def day_sums(server: Server, source: Source, since: int) -> Mapping[tuple[str, s
     return found
 
 
-def trades_of_day(server: Server, platform: str, address: str, day: int) -> dict[Key, Told]:
+def trades_of_day(server: Server, platform: str, address: str, day: int) -> dict[Key, RowDigest]:
     """What the server has of a wallet on a day since 1970."""
     with transaction(server.connection):
         rows = server.connection.execute(
@@ -121,10 +122,10 @@ def trades_of_day(server: Server, platform: str, address: str, day: int) -> dict
             " AND r.timestamp >= to_timestamp(%s) AND r.timestamp < to_timestamp(%s)",
             [platform, address, day * 86_400, (day + 1) * 86_400],
         )
-        return {tuple(key): Told(number, observed) for *key, number, observed in rows}
+        return {tuple(key): RowDigest(number, observed) for *key, number, observed in rows}
 
 
-def rows(server: Server, source: Source, compared: Compared) -> Iterator[tuple[Key, Told]]:
+def rows(server: Server, source: Source, compared: Compared) -> Iterator[tuple[Key, RowDigest]]:
     """What the server has of a table."""
     sql = (
         f"SELECT {', '.join(compared.key)}, {digest.sql(compared.table, compared.content, 'r.')},"
@@ -132,4 +133,4 @@ def rows(server: Server, source: Source, compared: Compared) -> Iterator[tuple[K
     )
     with transaction(server.connection, SCHEMA_SECONDS), server.connection.cursor("compared") as cursor:
         for *key, number, observed in cursor.execute(sql, {"source": source.id}):
-            yield tuple(key), Told(number, observed)
+            yield tuple(key), RowDigest(number, observed)

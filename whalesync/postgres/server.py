@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from whalesync.errors import PublishError
 from whalesync.postgres import schema
 from whalesync.postgres.connection import Connection, connect, transaction
-from whalesync.records import FILL_KEY_RULE_BITS, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
+from whalesync.records import FILL_KEY_RULE_MASK, TIER_DELAYS_MS, TOKEN_FILL_KEY_RULE
 from whalesync.store.changes import ACTIVITY, MARKETS, POSITIONS, WHALES, Cursor, Row, Table, Type
 
 CHANNEL = "whalesync_activity"
@@ -248,7 +248,7 @@ _DROP_OTHER_SIDES = (
 _SUPERSEDE_MOVED = (
     "UPDATE whalesync.whale_activity AS t SET superseded_at = s.observed_at, observed_at = s.observed_at"
     f" FROM (SELECT s.*, w.id AS whale_id{_NUMBERED}) AS s"
-    f" WHERE s.fill_key & {2**FILL_KEY_RULE_BITS - 1} = {TOKEN_FILL_KEY_RULE} AND s.superseded_at IS NULL"
+    f" WHERE s.fill_key & {FILL_KEY_RULE_MASK} = {TOKEN_FILL_KEY_RULE} AND s.superseded_at IS NULL"
     " AND s.observed_at > coalesce(s.stored_at, s.timestamp)"
     " AND t.whale_id = s.whale_id AND t.fill_key = s.fill_key AND t.timestamp <> s.timestamp"
     f" AND t.timestamp BETWEEN s.timestamp - interval '{FARTHEST_MOVE}' AND s.timestamp + interval '{FARTHEST_MOVE}'"

@@ -210,29 +210,6 @@ def _without_nul(row: Row) -> Row:
     return tuple(value.replace(_NUL, _REPLACEMENT) if isinstance(value, str) else value for value in row)
 
 
-class Tokens(NamedTuple):
-    """What the file knows of the state that a reader keeps of it: each commit there has a random number.
-
-    ``confirmed``: that of the last commit known to have happened; ``pending``: that of the one begun after it, which
-    may or may not have happened.
-    """
-
-    confirmed: int | None
-    pending: int | None
-
-
-def tokens(db: Database) -> Tokens:
-    """What was last remembered; a file that was restored, copied or made anew knows older numbers, or none."""
-    return Tokens(db.fact("publish_token") or None, db.fact("publish_pending") or None)
-
-
-def remember_tokens(db: Database, tokens: Tokens) -> None:
-    """Remember which commit is begun, before it is."""
-    with db.write():
-        db.remember("publish_token", tokens.confirmed or 0)
-        db.remember("publish_pending", tokens.pending or 0)
-
-
 def revision(db: Database) -> int:
     """The revision of the last change of the file."""
     return db.fact("revision", 0) or 0

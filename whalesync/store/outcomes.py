@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from whalesync.records import FILL_KEY_RULE_BITS, TOKEN_FILL_KEY_RULE
+from whalesync.records import FILL_KEY_RULE_MASK, TOKEN_FILL_KEY_RULE
 from whalesync.store.database import Database
 
-_RULE = f"fill_key & {2**FILL_KEY_RULE_BITS - 1} = {TOKEN_FILL_KEY_RULE}"
+_RULE = f"fill_key & {FILL_KEY_RULE_MASK} = {TOKEN_FILL_KEY_RULE}"
 
 
 class Side(NamedTuple):
